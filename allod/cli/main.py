@@ -1,0 +1,80 @@
+"""The tree of commands. Each group's module is imported only when one of its commands runs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from allod import __version__
+from allod.cli.shown import INTERRUPTED, fail
+
+GROUPS = {
+    "vault": ("allod.cli.vault", "Seal files, list them, see what a job would see, restore."),
+    "dataset": ("allod.cli.dataset", "Publish objects as a licensable dataset; show one."),
+    "consent": ("allod.cli.consent", "Offer, grant, take, list and revoke consents."),
+    "job": ("allod.cli.job", "Quote, run, settle, try and verify fine-tunes."),
+    "chain": ("allod.cli.chain", "Serve the embedded development chain to other processes."),
+}
+SINGLE = {
+    "whoami": ("allod.cli.money", "Who acts, and with which address."),
+    "balance": ("allod.cli.money", "Tokens in the wallet and in the escrow."),
+    "faucet": ("allod.cli.money", "Play money, on development chains."),
+    "deposit": ("allod.cli.money", "Put tokens into the escrow, from which jobs are paid."),
+    "earnings": ("allod.cli.money", "What each job owes or paid an owner."),
+    "claim": ("allod.cli.money", "Have everything claimable paid out."),
+    "demo": ("allod.cli.demo", "The whole loop once, in a world of its own."),
+    "doctor": ("allod.cli.doctor", "Check every part and say what to do about it."),
+}
+
+
+def build(words: list[str]) -> typer.Typer:
+    """The command tree for one call: the overview names everything, and only what is called is imported."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+    app.callback()(allod)
+    called = next((word for word in words if not word.startswith("-")), None)
+    for name, (module, summary) in {**GROUPS, **SINGLE}.items():
+        if name != called:
+            app.command(name, help=summary)(_elsewhere)
+            continue
+        loaded: typer.Typer = import_module(module).app
+        if name in GROUPS:
+            app.add_typer(loaded, name=name, help=summary)
+        else:
+            app.registered_commands += [one for one in loaded.registered_commands if one.name == name]
+    return app
+
+
+def _elsewhere() -> None:
+    """Stands for a command that this call does not use."""
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"allod {__version__}")
+        raise typer.Exit
+
+
+def allod(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Seal your data, consent on chain, be paid for every fine-tune that uses it."""
+
+
+def main() -> None:
+    """Entry point of the `allod` script; a wrong call speaks JSON too where `--json` is among its words."""
+    words = sys.argv[1:]
+    try:
+        code = build(words)(standalone_mode=False)
+    except typer.TyperException as error:
+        if "--json" in words:
+            document = {"type": "usage", "status": 400, "title": error.format_message(), "next": "See --help."}
+            code = fail(document, error.exit_code, path=" ".join(words[:1]), as_json=True)
+        else:
+            print(f"{error.format_message()}\nSee `allod {' '.join(words[:1])} --help`.", file=sys.stderr)
+            code = error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print("Interrupted.", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)

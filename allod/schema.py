@@ -1,0 +1,75 @@
+"""The database's schema: all tables of all layers, and the one Alembic history that makes them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, MetaData
+
+from core.database import Base
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+MODULES = ("vault.catalogue", "consent.records", "finetune.records")
+
+
+def metadata() -> MetaData:
+    """Every table that Allod declares."""
+    for module in MODULES:
+        import_module(module)
+    return Base.metadata
+
+
+def migrations_folder() -> Path:
+    """Inside the wheel `allod/migrations`; in a checkout the folder beside the packages."""
+    packaged = Path(str(files("allod"))) / "migrations"
+    return packaged if packaged.is_dir() else Path(str(files("allod"))).parent / "migrations"
+
+
+def alembic_config(connection: Connection) -> Config:
+    """An Alembic configuration without an ini file, on an open connection."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.attributes["connection"] = connection
+    return config
+
+
+def head() -> str:
+    """The newest revision that this code knows."""
+    from alembic.script import ScriptDirectory
+
+    found = ScriptDirectory(str(migrations_folder())).get_current_head()
+    if found is None:
+        raise RuntimeError("the package holds no migrations")
+    return found
+
+
+def current(connection: Connection) -> str | None:
+    """The revision that the database is at."""
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database to `revision`; a database already there is left alone."""
+    from alembic import command
+
+    with engine.begin() as connection:
+        if revision == "head" and current(connection) == head():
+            return
+        command.upgrade(alembic_config(connection), revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the database back to `revision` ("base" empties it)."""
+    from alembic import command
+
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), revision)

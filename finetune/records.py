@@ -1,0 +1,66 @@
+"""The jobs that this world has seen. A job's own folder is the authority on its state; rows give it a number."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Engine, LargeBinary, String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.database import Base, UtcTime, transaction, utc_now
+from core.errors import NotFound
+from core.ids import Address
+
+
+class JobRow(Base):
+    """One job: its number here, the folder that holds it, and, once it is open, its id on chain."""
+
+    __tablename__ = "jobs"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    folder: Mapped[str] = mapped_column(String(200), unique=True)
+    payer: Mapped[bytes] = mapped_column(LargeBinary(20), index=True)
+    job_id: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True, default=None)
+    created: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+
+
+class JobBook:
+    """The jobs in the database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, folder: str, payer: Address) -> JobRow:
+        """Give a new job its number."""
+        row = JobRow(folder=folder, payer=payer)
+        with transaction(self._engine) as session:
+            session.add(row)
+            session.flush()
+        return row
+
+    def opened(self, number: int, job_id: bytes) -> None:
+        """Remember the id that the job got on chain."""
+        with transaction(self._engine) as session:
+            row = session.get(JobRow, number)
+            if row is not None:
+                row.job_id = job_id
+
+    def find(self, name: str) -> JobRow:
+        """A job by number or by the start of its 0x id; `NotFound` if there is none or more than one."""
+        rows = [
+            row
+            for row in self.all()
+            if name in {str(row.number), _hex(row)} or (len(name) >= 6 and _hex(row).startswith(name))
+        ]
+        if len(rows) != 1:
+            raise NotFound(f"No single job is called {name}.", hint="`allod job list` lists them.")
+        return rows[0]
+
+    def all(self) -> list[JobRow]:
+        """All jobs, newest first."""
+        with transaction(self._engine) as session:
+            return list(session.scalars(select(JobRow).order_by(JobRow.number.desc())))
+
+
+def _hex(row: JobRow) -> str:
+    return "" if row.job_id is None else "0x" + row.job_id.hex()

@@ -1,0 +1,72 @@
+"""One migration history makes the schema that the models declare, forwards and backwards, empty or filled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect
+
+from allod import schema
+from consent.records import ConsentBook, ConsentRow, TransactionRow
+from core.database import open_engine
+from core.errors import NotFound
+from core.ids import Address, Asset
+from finetune.records import JobBook
+from vault.catalogue import Catalogue, DatasetRow
+
+OWNER = Address(b"o" * 20)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    engine = open_engine(f"sqlite:///{tmp_path / 'allod.db'}")
+    schema.upgrade(engine)
+    return engine
+
+
+def fill(engine: Engine) -> None:
+    row = DatasetRow(asset=b"a" * 32, owner=OWNER, vault_id=b"v" * 32, title="Notes", objects=1, records=2)
+    row.header = row.card = row.terms = row.shares = "cid"
+    Catalogue(engine).add(row)
+    book = ConsentBook(engine)
+    book.add(
+        ConsentRow(digest=b"d" * 32, owner=OWNER, grantee=bytes(20), asset=b"a" * 32, consent=b"c", signature=b"s")
+    )
+    book.sent(TransactionRow(hash=b"t" * 32, what="open", sender=OWNER, gas=1, block=1))
+    JobBook(engine).add("1", OWNER)
+
+
+def test_the_migrations_make_exactly_the_declared_tables(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata()) == []
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_database_goes_down_to_nothing_and_up_again(engine: Engine, filled: bool) -> None:
+    if filled:
+        fill(engine)
+    schema.downgrade(engine, "base")
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    schema.upgrade(engine)
+    fill(engine)
+    assert JobBook(engine).find("1").payer == OWNER
+
+
+def test_upgrading_a_filled_database_twice_keeps_every_row(engine: Engine) -> None:
+    fill(engine)
+    schema.upgrade(engine)
+    fill_again = Catalogue(engine)
+    assert [row.title for row in fill_again.all(OWNER)] == ["Notes"]
+    assert len(ConsentBook(engine).consents(owner=OWNER)) == 1
+    assert len(ConsentBook(engine).transactions()) == 1
+
+
+def test_what_is_not_there_is_said_with_the_next_step(engine: Engine) -> None:
+    with pytest.raises(NotFound, match="dataset list"):
+        Catalogue(engine).get(Asset(b"x" * 32))
+    with pytest.raises(NotFound, match="job list"):
+        JobBook(engine).find("7")

@@ -1,0 +1,89 @@
+"""The public catalogue of datasets known to this world, and where each vault's newest head was seen.
+
+Everything here can be rebuilt from blocks and chain; nothing here is secret. Ids of the chain (asset, owner,
+terms hash) are opaque bytes at this layer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Engine, LargeBinary, String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.database import Base, UtcTime, transaction, utc_now
+from core.errors import NotFound
+from core.ids import Address, Asset, VaultId
+
+
+class DatasetRow(Base):
+    """One published dataset: public blocks by CID, counts, the hash of its terms."""
+
+    __tablename__ = "datasets"
+
+    asset: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    owner: Mapped[bytes] = mapped_column(LargeBinary(20), index=True)
+    vault_id: Mapped[bytes] = mapped_column(LargeBinary(32))
+    title: Mapped[str] = mapped_column(String(200))
+    header: Mapped[str] = mapped_column(String(80))
+    card: Mapped[str] = mapped_column(String(80))
+    terms: Mapped[str] = mapped_column(String(80))
+    shares: Mapped[str] = mapped_column(String(80))
+    objects: Mapped[int]
+    records: Mapped[int]
+    published: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+
+
+class HeadRow(Base):
+    """The newest head of a vault that this world has seen: a hint that saves a scan of the blocks."""
+
+    __tablename__ = "vault_heads"
+
+    vault_id: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    head: Mapped[str] = mapped_column(String(80))
+    sequence: Mapped[int]
+
+
+class Catalogue:
+    """The catalogue in the database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, row: DatasetRow) -> None:
+        """Remember a published dataset; once more with the same asset changes nothing."""
+        with transaction(self._engine) as session:
+            if session.get(DatasetRow, row.asset) is None:
+                session.add(row)
+
+    def get(self, asset: Asset) -> DatasetRow:
+        """The dataset, or `NotFound`."""
+        with transaction(self._engine) as session:
+            row = session.get(DatasetRow, asset)
+        if row is None:
+            raise NotFound(
+                "No dataset with that asset is known here.", hint="`allod dataset list` lists those that are."
+            )
+        return row
+
+    def all(self, owner: Address | None = None) -> list[DatasetRow]:
+        """All datasets, newest first; of one owner if given."""
+        query = select(DatasetRow).order_by(DatasetRow.published.desc())
+        if owner is not None:
+            query = query.where(DatasetRow.owner == owner)
+        with transaction(self._engine) as session:
+            return list(session.scalars(query))
+
+    def head(self, vault_id: VaultId) -> HeadRow | None:
+        """The newest head seen of that vault."""
+        with transaction(self._engine) as session:
+            return session.get(HeadRow, vault_id)
+
+    def saw_head(self, vault_id: VaultId, head: str, sequence: int) -> None:
+        """Remember a head unless a newer one is known."""
+        with transaction(self._engine) as session:
+            known = session.get(HeadRow, vault_id)
+            if known is None:
+                session.add(HeadRow(vault_id=vault_id, head=head, sequence=sequence))
+            elif known.sequence < sequence:
+                known.head, known.sequence = head, sequence
