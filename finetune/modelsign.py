@@ -1,0 +1,59 @@
+"""The OpenSSF model signature (OMS 1.0) of an adapter, as any `model_signing verify key` accepts it.
+
+A sigstore bundle around a DSSE envelope around an in-toto Statement that lists every file's SHA-256. The key is a
+P-256 key made for one job; the runner's on-chain key vouches for it in the provenance statement.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from finetune.envelope import IN_TOTO, pre_authentication
+
+SIGNATURE_FILE = "model.sig"
+PUBLIC_KEY_FILE = "model.pub"
+_IGNORED = [".git", ".gitattributes", ".github", ".gitignore"]
+
+
+def public_pem(key: ec.EllipticCurvePublicKey) -> bytes:
+    """The public key as the PEM file that `model_signing verify key --public_key` reads."""
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def sign_model(name: str, digests: Mapping[str, bytes], key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The signature file over `digests` (path inside the folder → SHA-256) of the model folder `name`."""
+    ordered = sorted(digests.items())
+    root = hashlib.sha256(b"".join(digest for _, digest in ordered)).hexdigest()
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": name, "digest": {"sha256": root}}],
+        "predicateType": "https://model_signing/signature/v1.0",
+        "predicate": {
+            "resources": [{"name": path, "algorithm": "sha256", "digest": digest.hex()} for path, digest in ordered],
+            "serialization": {
+                "method": "files",
+                "hash_type": "sha256",
+                "allow_symlinks": False,
+                "ignore_paths": _IGNORED,
+            },
+        },
+    }
+    payload = json.dumps(statement).encode()
+    signature = key.sign(pre_authentication(IN_TOTO, payload), ec.ECDSA(hashes.SHA256()))
+    hint = hashlib.sha256(public_pem(key.public_key())).hexdigest()
+    bundle = {
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {"publicKey": {"hint": hint}, "tlogEntries": []},
+        "dsseEnvelope": {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": IN_TOTO,
+            "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
+        },
+    }
+    return json.dumps(bundle).encode()
