@@ -1,0 +1,364 @@
+"""The chain client: the only thing in Allod that talks to an EVM, over HTTP or in this process alike.
+
+Thin on purpose: JSON-RPC requests, strictly read answers, transactions signed here. A contract's refusal is `Refused`
+with its reason; a node that fails, or answers nonsense, is `Unavailable`, which every caller treats as a no.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+from eth_hash.auto import keccak
+
+from consent.chain.account import Account
+from consent.chain.answers import Block, Log, Receipt, meaning_of, read_block, read_logs, read_number, read_receipt
+from consent.chain.jsonrpc import METHOD_NOT_FOUND, TOO_MUCH, EmbeddedProvider, HttpProvider, Provider, RpcError
+from core.encoding import from_hex, to_hex
+from core.errors import AllodError, Busy, NotFound, Refused, Unavailable
+from core.ids import Address
+
+if TYPE_CHECKING:
+    from consent.chain.embedded import EmbeddedChain
+
+__all__ = ["Block", "BlockId", "Chain", "Log", "Prepared", "Receipt", "open_chain"]
+
+DEVELOPMENT_CHAIN_ID = 31337
+DEFAULT_TIP = 10**9  # wei per gas, where a node does not suggest one
+
+BlockId = int | str | bytes
+"""A number, a tag (latest, safe, finalized, earliest, pending) or a 32-byte hash."""
+
+Value = TypeVar("Value")
+
+
+class Prepared(NamedTuple):
+    """A signed transaction that was not sent yet: whoever stores it can send it again without doing it twice."""
+
+    raw: bytes
+    tx_hash: bytes
+
+
+class Chain:
+    """A chain behind a provider. `chain_id`, if given, is the only one accepted."""
+
+    def __init__(self, provider: Provider, *, chain_id: int | None = None) -> None:
+        self._provider = provider
+        self._expected = chain_id
+        self._senders: defaultdict[Address, threading.RLock] = defaultdict(threading.RLock)
+        self._guard = threading.Lock()
+
+    @classmethod
+    def http(cls, url: str, *, chain_id: int | None = None, timeout: float = 30.0) -> Chain:
+        """The chain behind a JSON-RPC endpoint; `timeout` in seconds for one request."""
+        return cls(HttpProvider(url, timeout=timeout), chain_id=chain_id)
+
+    @classmethod
+    def embedded(cls, chain: EmbeddedChain, *, owned: bool = False) -> Chain:
+        """The development chain in this process; `owned` closes it together with this client."""
+        return cls(EmbeddedProvider(chain, owned=owned))
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+        self._provider.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def request(self, method: str, *params: Any) -> Any:
+        """One JSON-RPC call, its result as decoded JSON. A revert is `Refused`, any other failure `Unavailable`."""
+        try:
+            return self._provider.request(method, params)
+        except RpcError as error:
+            raise meaning_of(method, error) from None
+
+    def _read(self, parse: Callable[[Any], Value], method: str, *params: Any) -> Value:
+        result = self.request(method, *params)
+        try:
+            return parse(result)
+        except (AllodError, TypeError, KeyError, ValueError):
+            raise Unavailable(
+                f"The chain's RPC endpoint answered {method} with something malformed.",
+                hint="Use another endpoint.",
+            ) from None
+
+    @property
+    def chain_id(self) -> int:
+        """The chain id (EIP-155), asked once; `Refused` if it is not the one that was expected."""
+        if self._expected is None:
+            self._expected = self._read(read_number, "eth_chainId")
+        return self._expected
+
+    def check_chain_id(self) -> int:
+        """Ask the endpoint again: `Refused` when it serves another chain than this client was made for."""
+        found = self._read(read_number, "eth_chainId")
+        if found != self.chain_id:
+            raise Refused(
+                f"The endpoint serves chain {found}; this is set up for chain {self.chain_id}.",
+                hint="Point it to an endpoint of the right chain.",
+            )
+        return found
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def block(self, which: BlockId = "latest") -> Block:
+        """The block of a number, tag or hash; `NotFound` if the chain has none."""
+        if isinstance(which, bytes):
+            block = self._read(read_block, "eth_getBlockByHash", to_hex(which), False)
+        else:
+            block = self._read(read_block, "eth_getBlockByNumber", _tag(which), False)
+        if block is None:
+            raise NotFound(f"Block {to_hex(which) if isinstance(which, bytes) else which} is not on this chain.")
+        return block
+
+    def call(
+        self,
+        to: Address,
+        data: bytes,
+        block: BlockId = "latest",
+        *,
+        sender: Address | None = None,
+        gas: int | None = None,
+    ) -> bytes:
+        """Execute a read at a block; a hash pins it (EIP-1898), so that several reads see one state."""
+        fields = {"to": to_hex(to), "data": to_hex(data)}
+        if sender is not None:
+            fields["from"] = to_hex(sender)
+        if gas is not None:
+            fields["gas"] = hex(gas)
+        return self._read(from_hex, "eth_call", fields, _at(block))
+
+    def logs(
+        self,
+        addresses: Sequence[Address] = (),
+        topics: Sequence[bytes | Sequence[bytes] | None] = (),
+        from_block: int | str = "earliest",
+        to_block: int | str = "latest",
+        *,
+        block_hash: bytes | None = None,
+    ) -> list[Log]:
+        """Logs that match, oldest first. A topic is a word, several of which one must match, or None for any.
+
+        `block_hash` asks for one block instead of a range. A node that refuses a long range is asked in halves.
+        """
+        query: dict[str, Any] = {"address": [to_hex(item) for item in addresses]} if addresses else {}
+        query["topics"] = [
+            None if item is None else to_hex(item) if isinstance(item, bytes) else [to_hex(word) for word in item]
+            for item in topics
+        ]
+        if block_hash is not None:
+            return self._read(read_logs, "eth_getLogs", {**query, "blockHash": to_hex(block_hash)})
+        try:
+            wanted = {**query, "fromBlock": _tag(from_block), "toBlock": _tag(to_block)}
+            return self._read(read_logs, "eth_getLogs", wanted)
+        except Unavailable as error:
+            if error.detail.get("code") != TOO_MUCH and not error.detail.get("too_much"):
+                raise
+            first, last = self.block(from_block).number, self.block(to_block).number
+            if first >= last:
+                raise
+        middle = (first + last) // 2
+        return self.logs(addresses, topics, first, middle) + self.logs(addresses, topics, middle + 1, last)
+
+    def balance(self, address: Address, block: BlockId = "latest") -> int:
+        """Native money of `address`, in wei."""
+        return self._read(read_number, "eth_getBalance", to_hex(address), _at(block))
+
+    def code(self, address: Address, block: BlockId = "latest") -> bytes:
+        """Runtime code at `address`; empty for a plain account."""
+        return self._read(from_hex, "eth_getCode", to_hex(address), _at(block))
+
+    def nonce(self, address: Address, block: BlockId = "pending") -> int:
+        """The nonce of the next transaction of `address`."""
+        return self._read(read_number, "eth_getTransactionCount", to_hex(address), _at(block))
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """The receipt of a transaction, or None while no block has it."""
+        return self._read(read_receipt, "eth_getTransactionReceipt", to_hex(tx_hash))
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        account: Account,
+        to: Address | None,
+        data: bytes = b"",
+        *,
+        value: int = 0,
+        gas: int | None = None,
+        nonce: int | None = None,
+    ) -> Prepared:
+        """Sign an EIP-1559 transaction without sending it; `to` None creates a contract, `value` is in wei.
+
+        Without `gas` the call is tried first, so that what the contract would refuse costs nothing: `Refused`.
+        """
+        chain_id = self.check_chain_id()
+        if gas is None:
+            fields = {"from": to_hex(account.address), "data": to_hex(data), "value": hex(value)}
+            needed = self._read(read_number, "eth_estimateGas", fields if to is None else {**fields, "to": to_hex(to)})
+            gas = needed + needed // 8
+        base = self._read(lambda block: read_number(block["baseFeePerGas"]), "eth_getBlockByNumber", "latest", False)
+        tip = self._suggested_tip()
+        raw = account.sign_transaction(
+            chain_id=chain_id,
+            nonce=self.nonce(account.address) if nonce is None else nonce,
+            max_priority_fee=tip,
+            max_fee=2 * base + tip,
+            gas=gas,
+            to=to,
+            value=value,
+            data=data,
+        )
+        return Prepared(raw, keccak(raw))
+
+    def _suggested_tip(self) -> int:
+        try:
+            return self._read(read_number, "eth_maxPriorityFeePerGas")
+        except Unavailable as error:
+            if error.detail.get("code") != METHOD_NOT_FOUND:
+                raise
+            return DEFAULT_TIP
+
+    def submit(self, prepared: Prepared, *, timeout: float = 180.0) -> Receipt:
+        """Send a prepared transaction and wait until a block has it; sending one twice does it once.
+
+        One that its contract reverted is `Refused`; none within `timeout` seconds is `Unavailable`.
+        """
+        try:
+            self.request("eth_sendRawTransaction", to_hex(prepared.raw))
+        except AllodError:
+            if self.receipt(prepared.tx_hash) is None and not self._is_known(prepared.tx_hash):
+                raise
+        deadline, pause = time.monotonic() + timeout, 0.02
+        while (receipt := self.receipt(prepared.tx_hash)) is None:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Transaction {to_hex(prepared.tx_hash)} is sent, but no block has it after {timeout:.0f} s.",
+                    hint="Send the same transaction again later; it cannot happen twice.",
+                )
+            time.sleep(pause)
+            pause = min(1.0, pause * 1.5)
+        if not receipt.success:
+            raise self._reverted(receipt)
+        return receipt
+
+    def send(
+        self, account: Account, to: Address | None, data: bytes = b"", *, value: int = 0, gas: int | None = None
+    ) -> Receipt:
+        """Sign, send and wait for inclusion. What the contract refuses is `Refused`, with its reason."""
+        with self._guard:
+            turn = self._senders[account.address]
+        with turn:
+            for attempt in range(8):
+                prepared = self.prepare(account, to, data, value=value, gas=gas)
+                try:
+                    return self.submit(prepared)
+                except Refused as error:
+                    # Another process sends for the same account: this transaction can no longer happen, so sign anew.
+                    if not error.detail.get("stale_nonce") or attempt == 7:
+                        raise
+        raise AssertionError("unreachable")
+
+    def _is_known(self, tx_hash: bytes) -> bool:
+        return self.request("eth_getTransactionByHash", to_hex(tx_hash)) is not None
+
+    def _reverted(self, receipt: Receipt) -> Refused:
+        """The refusal in a mined transaction: its call, repeated on the state before its block, names the reason."""
+        found = self.request("eth_getTransactionByHash", to_hex(receipt.tx_hash))
+        reason, data = "no reason given", "0x"
+        try:
+            fields = {name: found[name] for name in ("from", "to", "gas", "value") if found[name] is not None}
+            self.request("eth_call", {**fields, "data": found["input"]}, hex(receipt.block_number - 1))
+        except Refused as error:
+            reason, data = error.detail.get("reason", error.message), error.detail.get("data", "0x")
+        except (Unavailable, KeyError, TypeError):
+            pass
+        return Refused(
+            f"The contract refused: {reason}.",
+            hint="Nothing changed on chain except the fee.",
+            reason=reason,
+            data=data,
+            tx_hash=to_hex(receipt.tx_hash),
+        )
+
+    # -- development chains -------------------------------------------------------------------------------------------
+
+    @property
+    def is_development(self) -> bool:
+        """Whether this is a development chain, by its id (31337, which anvil and hardhat share)."""
+        return self.chain_id == DEVELOPMENT_CHAIN_ID
+
+    def mine(self) -> Block:
+        """Add an empty block that carries the present time; development chains only, elsewhere `Refused`."""
+        self._require_development()
+        self.request("evm_mine")
+        return self.block()
+
+    def advance(self, seconds: int) -> Block:
+        """Move the chain's clock forward and mine; development chains only, elsewhere `Refused`."""
+        self._require_development()
+        self.request("evm_increaseTime", seconds)
+        return self.mine()
+
+    def _require_development(self) -> None:
+        if not self.is_development:
+            raise Refused(
+                f"Chain {self.chain_id} is not a development chain: nobody here makes its blocks or its time.",
+                hint="Wait for its next block.",
+            )
+
+
+def open_chain(home: Path, rpc_url: str | None = None) -> Chain:
+    """The chain of a home directory: `rpc_url` if given, else its embedded chain, here or in the process that has it.
+
+    A chain held by a process that does not serve it is `Busy`, which names that process.
+    """
+    if rpc_url is not None:
+        return Chain.http(rpc_url)
+    from consent.chain.embedded import EmbeddedChain
+
+    try:
+        return Chain.embedded(EmbeddedChain(home / "chain"), owned=True)
+    except Busy:
+        chain = _served(home / "chain" / "endpoint.json")
+        if chain is None:
+            raise
+        return chain
+
+
+def _served(note: Path) -> Chain | None:
+    """The chain behind an endpoint note, if something there answers as a development chain."""
+    try:
+        url = json.loads(note.read_bytes())["url"]
+        chain = Chain.http(str(url), chain_id=DEVELOPMENT_CHAIN_ID)
+    except (OSError, ValueError, KeyError, TypeError, Unavailable):
+        return None
+    try:
+        chain.check_chain_id()
+    except AllodError:
+        chain.close()
+        return None
+    return chain
+
+
+def _tag(block: int | str) -> str:
+    return hex(block) if isinstance(block, int) else block
+
+
+def _at(block: BlockId) -> str | dict[str, Any]:
+    if isinstance(block, bytes):
+        return {"blockHash": to_hex(block), "requireCanonical": True}
+    return _tag(block)

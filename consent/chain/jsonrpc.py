@@ -1,0 +1,125 @@
+"""JSON-RPC 2.0 as both sides need it: the error object, its codes, and the two ways to reach a chain.
+
+A provider answers `request(method, params)` with the decoded result or raises `RpcError`; what never reached a node
+or came back as something else than JSON-RPC is `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from consent.chain.embedded import EmbeddedChain
+
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+SERVER_ERROR, TOO_MUCH, REVERTED = -32000, -32005, 3
+MAX_ANSWER = 256 << 20
+
+
+class RpcError(Exception):
+    """A JSON-RPC error object: `code`, message and optional `data`."""
+
+    def __init__(self, code: int, message: str, data: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    def document(self) -> dict[str, Any]:
+        """The `error` member of a response."""
+        return {"code": self.code, "message": self.message, **({} if self.data is None else {"data": self.data})}
+
+
+class Provider(Protocol):
+    """A way to a chain."""
+
+    def request(self, method: str, params: Sequence[Any]) -> Any:
+        """The result of one method."""
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+
+
+class EmbeddedProvider:
+    """Calls the methods of a chain in this process; `owned` says whether closing this closes the chain."""
+
+    def __init__(self, chain: EmbeddedChain, *, owned: bool) -> None:
+        from consent.chain.methods import Methods
+
+        self._chain = chain
+        self._owned = owned
+        self.request = Methods(chain).request
+
+    def close(self) -> None:
+        """Close the chain if it came with this provider."""
+        if self._owned:
+            self._chain.close()
+
+
+class HttpProvider:
+    """Posts to an endpoint, over connections that stay open; safe to share between threads."""
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        import httpx
+
+        self._url = url
+        self._ids = itertools.count(1)
+        try:
+            self._client = httpx.Client(timeout=timeout, headers={"content-type": "application/json"}, trust_env=False)
+            self._client.build_request("POST", url)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
+            raise self._unavailable("is not an address that can be called") from None
+
+    def request(self, method: str, params: Sequence[Any]) -> Any:
+        """Post one call and return its result."""
+        import httpx
+
+        number = next(self._ids)
+        body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)})
+        answer = bytearray()
+        try:
+            with self._client.stream("POST", self._url, content=body) as response:
+                for part in response.iter_bytes():
+                    answer += part
+                    if len(answer) > MAX_ANSWER:
+                        raise self._unavailable(f"answered {method} with more than {MAX_ANSWER} bytes")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unavailable(f"does not answer ({type(error).__name__})") from None
+        try:
+            document = json.loads(answer)
+        except (ValueError, RecursionError):
+            raise self._unavailable(f"answered {method} with HTTP {response.status_code} and no JSON") from None
+        if not isinstance(document, dict):
+            raise self._unavailable(f"answered {method} with something that is not JSON-RPC")
+        failure = document.get("error")
+        if isinstance(failure, dict):
+            data = failure.get("data")
+            if isinstance(data, dict):  # some nodes wrap it
+                data = data.get("data")
+            code = failure.get("code")
+            text = data if isinstance(data, str) else None
+            raise RpcError(code if isinstance(code, int) else SERVER_ERROR, str(failure.get("message", ""))[:500], text)
+        if failure is not None or "result" not in document or document.get("id") != number:
+            raise self._unavailable(f"answered {method} with something that is not JSON-RPC")
+        return document["result"]
+
+    def _unavailable(self, what: str) -> Unavailable:
+        from urllib.parse import urlsplit
+
+        try:
+            where = urlsplit(self._url).hostname  # the rest of the address may hold an API key
+        except ValueError:
+            where = None
+        return Unavailable(
+            f"The chain's RPC endpoint at {where or 'the given address'} {what}.",
+            hint="Check the address and that the node runs, then try again.",
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

@@ -1,0 +1,80 @@
+"""A ten-line contract, a developer, and the same chain reached in process and over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from consent.chain.account import Account
+from consent.chain.client import Chain
+from consent.chain.embedded import EmbeddedChain, developer
+
+DIARY = """
+# pragma version 0.4.3
+struct Page:
+    author: address
+    number: uint96
+event Written:
+    author: indexed(address)
+    value: uint256
+    note: String[32]
+value: public(uint256)
+@external
+def write(x: uint256):
+    assert x != 7, "seven is refused"
+    assert x != 8
+    self.value = x
+    log Written(author=msg.sender, value=x, note="dear diary")
+@external
+def erase():
+    self.value = 0
+@external
+@view
+def page(p: Page) -> (address, Page):
+    return msg.sender, p
+@external
+@view
+def moment() -> (uint256, uint256):
+    return block.timestamp, block.number
+@external
+@view
+def broken():
+    raw_revert(b"\\x12\\x34\\x56\\x78\\x9a")
+@external
+@view
+def impossible():
+    assert self.value == 99, UNREACHABLE
+"""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    abi: list[dict[str, Any]]
+    bytecode: bytes
+
+
+@pytest.fixture(scope="session")
+def diary() -> Compiled:
+    import vyper
+
+    output = vyper.compile_code(DIARY, output_formats=["abi", "bytecode"])
+    return Compiled(output["abi"], bytes.fromhex(output["bytecode"][2:]))
+
+
+@pytest.fixture
+def dev() -> Account:
+    return developer()
+
+
+@pytest.fixture
+def embedded() -> Iterator[EmbeddedChain]:
+    with EmbeddedChain(None) as chain:
+        yield chain
+
+
+@pytest.fixture
+def chain(embedded: EmbeddedChain) -> Chain:
+    return Chain.embedded(embedded)
