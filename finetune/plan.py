@@ -72,7 +72,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         _check(len(self.job) == 32 and len(self.recipe) == 32, "A plan names a job and a recipe of 32 bytes each.")
-        _check(0 <= self.seed < 2**32, "A plan's seed is between 0 and 2^32 − 1.")
+        _check(0 <= self.seed < 2**53, "A plan’s seed is between 0 and 2^53 − 1.")
         _check(1 <= self.epochs <= MAX_EPOCHS, f"A plan has 1 to {MAX_EPOCHS} epochs.")
         _check(2 <= self.sequence <= MAX_SEQUENCE, f"A row has 2 to {MAX_SEQUENCE} tokens.")
         _check(1 <= self.rows <= MAX_ROWS, f"A step has 1 to {MAX_ROWS} rows.")

@@ -1,0 +1,222 @@
+"""The ledger of a job: what was trained on, written down after every completed optimizer step.
+
+Each entry carries the hash of the one before it and is on disk before the next step is sent, so a killed run never
+forgets a step that completed. A record-epoch counts once its step has completed. A run that starts again steps
+through the same plan from its beginning, so what an owner is owed is the greatest count of any attempt, not their
+sum. Exact bytes: docs/format/71-plan-ledger.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from core.encoding import decode_cbor, encode_cbor
+from core.errors import Corrupted, InvalidInput
+from core.files import sync_directory
+from core.ids import ConsentId, JobId
+from vault.merkle import root as merkle_root
+
+START_LABEL = b"allod/ledger/v1\0"
+ENTRY_LABEL = b"allod/ledger-entry/v1\0"
+ENTRY_LIMIT = 16 << 20
+_FIELDS = {
+    "start": {"v", "kind", "previous", "attempt", "plan"},
+    "step": {"v", "kind", "previous", "step", "uses"},
+    "drop": {"v", "kind", "previous", "step", "consents"},
+}
+
+
+@dataclass(frozen=True)
+class Use:
+    """What of one consent's data went into steps: record-epochs, and tokens that bore loss."""
+
+    record_epochs: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Use) -> Use:
+        return Use(self.record_epochs + other.record_epochs, self.tokens + other.tokens)
+
+
+class Tally:
+    """Reads entries in order, refuses any that does not follow from the ones before it, and keeps the sums."""
+
+    def __init__(self, job: JobId) -> None:
+        self._head = hashlib.sha256(START_LABEL + job).digest()
+        self._leaves: list[bytes] = []
+        self._past: dict[ConsentId, int] = {}
+        self._now: dict[ConsentId, Use] = {}
+        self._dropped: set[ConsentId] = set()
+        self._next_step: int | None = None
+        self.attempts = 0
+        self.plan: bytes | None = None
+
+    @property
+    def head(self) -> bytes:
+        """The hash that the next entry must name as its `previous`."""
+        return self._head
+
+    @property
+    def entries(self) -> int:
+        """How many entries were read."""
+        return len(self._leaves)
+
+    def root(self) -> bytes:
+        """RFC 9162 root over the entries, in order: the number that the statement carries."""
+        return merkle_root(self._leaves)
+
+    def read(self, entry: bytes) -> dict[str, Any]:
+        """Take the next entry; `InvalidInput` if its form, its place or its numbers are not right."""
+        value = decode_cbor(entry, limit=ENTRY_LIMIT)
+        kind = value.get("kind") if isinstance(value, dict) else None
+        _check(kind in _FIELDS and set(value) == _FIELDS[kind] and value["v"] == 1, "Not a ledger entry.")
+        _check(value["previous"] == self._head, "The entry does not follow the one before it.")
+        getattr(self, f"_read_{kind}")(value)
+        self._head = hashlib.sha256(ENTRY_LABEL + entry).digest()
+        self._leaves.append(self._head)
+        return dict(value)
+
+    def _read_start(self, value: dict[str, Any]) -> None:
+        _check(value["attempt"] == self.attempts, "The attempts are not numbered one after another.")
+        _check(isinstance(value["plan"], bytes) and len(value["plan"]) == 32, "A start names the plan's hash.")
+        for consent, use in self._now.items():
+            self._past[consent] = max(self._past.get(consent, 0), use.record_epochs)
+        self._now, self._next_step, self.plan = {}, 0, value["plan"]
+        self.attempts += 1
+
+    def _read_step(self, value: dict[str, Any]) -> None:
+        self._advance(value["step"])
+        self._next_step = value["step"] + 1
+        uses = value["uses"]
+        _check(isinstance(uses, list) and len(uses) > 0, "A step's uses are a list.")
+        last = b""
+        for use in uses:
+            _check(isinstance(use, list) and len(use) == 3, "A use is consent, record-epochs, tokens.")
+            consent, records, tokens = use
+            _check(isinstance(consent, bytes) and len(consent) == 32 and consent > last, "Uses are sorted by consent.")
+            _check(
+                all(type(number) is int and number >= 0 for number in (records, tokens)), "Counts are never negative."
+            )
+            _check(consent not in self._dropped, "A step uses a consent that was dropped before it.")
+            last = consent
+            name = ConsentId(consent)
+            self._now[name] = self._now.get(name, Use()) + Use(records, tokens)
+
+    def _read_drop(self, value: dict[str, Any]) -> None:
+        self._advance(value["step"])
+        consents = value["consents"]
+        _check(isinstance(consents, list) and len(consents) > 0, "A drop names consents.")
+        _check(consents == sorted(set(consents)), "Dropped consents are sorted and distinct.")
+        _check(all(isinstance(consent, bytes) and len(consent) == 32 for consent in consents), "Not a consent id.")
+        self._dropped.update(ConsentId(consent) for consent in consents)
+
+    def _advance(self, step: Any) -> None:
+        _check(self._next_step is not None, "The ledger does not begin with a start.")
+        _check(type(step) is int and self._next_step is not None and step >= self._next_step, "Steps only go forward.")
+
+    def owed(self, consent: ConsentId) -> int:
+        """The record-epochs of `consent` that completed, in whichever attempt had most of them."""
+        return max(self._past.get(consent, 0), self._now.get(consent, Use()).record_epochs)
+
+    def used(self, consent: ConsentId) -> Use:
+        """What of `consent` went into the last attempt, and so into its adapter."""
+        return self._now.get(consent, Use())
+
+    @property
+    def dropped(self) -> frozenset[ConsentId]:
+        """Consents whose data stopped at some step. They never come back in a later attempt."""
+        return frozenset(self._dropped)
+
+
+class Ledger:
+    """A ledger in a file: entries with a 4-byte big-endian length in front. One process writes it."""
+
+    def __init__(self, path: Path, job: JobId) -> None:
+        """Open or begin the ledger at `path`; a torn last entry is cut off, any other damage is `Corrupted`."""
+        self.tally = Tally(job)
+        new = not path.exists()
+        self._file = open(path, "r+b" if not new else "x+b", opener=_private)  # noqa: SIM115 - closed by close()
+        if new:
+            sync_directory(path.parent)
+        end = 0
+        try:
+            for entry in _entries(self._file):
+                self.tally.read(entry)
+                end += 4 + len(entry)
+        except InvalidInput as error:
+            self._file.close()
+            raise Corrupted(
+                f"The ledger of this job is damaged at entry {self.tally.entries}: {error.message}",
+                hint="Settle the job with `allod job settle`; it cannot be trained on.",
+            ) from None
+        self._file.truncate(end)
+        self._file.seek(end)
+
+    def start(self, plan: bytes) -> None:
+        """Begin an attempt at the plan of this hash."""
+        self._append({"kind": "start", "attempt": self.tally.attempts, "plan": plan})
+
+    def commit(self, step: int, uses: Mapping[ConsentId, Use]) -> None:
+        """Write down a completed step; it is durable when this returns."""
+        listed = [[consent, use.record_epochs, use.tokens] for consent, use in sorted(uses.items())]
+        self._append({"kind": "step", "step": step, "uses": listed})
+
+    def drop(self, step: int, consents: Sequence[ConsentId]) -> None:
+        """Write down that no record of `consents` is used from `step` on."""
+        self._append({"kind": "drop", "step": step, "consents": sorted(set(consents))})
+
+    def _append(self, fields: dict[str, Any]) -> None:
+        entry = encode_cbor({"v": 1, "previous": self.tally.head, **fields})
+        self.tally.read(entry)
+        self._file.write(len(entry).to_bytes(4, "big") + entry)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; nothing is lost, each entry is durable already."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_ledger(data: bytes, job: JobId) -> Tally:
+    """Replay the bytes of a whole ledger file, as a verifier does; a torn end or a broken chain is `InvalidInput`."""
+    import io
+
+    tally, end = Tally(job), 0
+    for entry in _entries(io.BytesIO(data)):
+        tally.read(entry)
+        end += 4 + len(entry)
+    _check(end == len(data), "The ledger ends in the middle of an entry.")
+    return tally
+
+
+def owed(flat: int, per_record_epoch: int, record_epochs: int, leaf: int) -> int:
+    """The UNITs that a consent which ended mid-job is still owed: never more than its leaf."""
+    return min(leaf, flat + per_record_epoch * record_epochs)
+
+
+def _entries(file: Any) -> Iterator[bytes]:
+    while len(head := file.read(4)) == 4:
+        length = int.from_bytes(head, "big")
+        _check(length <= ENTRY_LIMIT, "An entry is longer than any ledger entry may be.")
+        if len(entry := file.read(length)) < length:
+            return
+        yield entry
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise InvalidInput(message)
