@@ -342,16 +342,19 @@ def open_chain(home: Path, rpc_url: str | None = None) -> Chain:
 def _served(note: Path) -> Chain | None:
     """The chain behind an endpoint note, if something there answers as a development chain."""
     try:
-        url = json.loads(note.read_bytes())["url"]
-        chain = Chain.http(str(url), chain_id=DEVELOPMENT_CHAIN_ID)
-    except (OSError, ValueError, KeyError, TypeError, Unavailable):
+        about = json.loads(note.read_bytes())
+        genesis = from_hex(about["genesis"], 32)
+        chain = Chain.http(str(about["url"]), chain_id=DEVELOPMENT_CHAIN_ID)
+    except (OSError, ValueError, KeyError, TypeError, AllodError):
         return None
     try:
         chain.check_chain_id()
+        if chain.block(0).hash == genesis:  # else the note is old and another world has taken the port
+            return chain
     except AllodError:
-        chain.close()
-        return None
-    return chain
+        pass
+    chain.close()
+    return None
 
 
 def _tag(block: int | str) -> str:

@@ -90,6 +90,7 @@ class EmbeddedChain:
     chain_id = CHAIN_ID
 
     def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
         self._guard = threading.RLock()
         self._lock = Lock(folder / "LOCK", what="The development chain") if folder else None
         if self._lock:
