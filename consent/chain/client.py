@@ -89,7 +89,7 @@ class Chain:
         result = self.request(method, *params)
         try:
             return parse(result)
-        except (AllodError, TypeError, KeyError, ValueError):
+        except (AllodError, TypeError, KeyError, ValueError, AttributeError):
             raise Unavailable(
                 f"The chain's RPC endpoint answered {method} with something malformed.",
                 hint="Use another endpoint.",

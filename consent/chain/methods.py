@@ -203,8 +203,6 @@ class _LogQuery(NamedTuple):
                 topics.append(None)
             else:
                 topics.append([from_hex(word, 32) for word in ([item] if isinstance(item, str) else item)])
-        while topics and topics[-1] is None:
-            topics.pop()
         if len(topics) > 4 or len(addresses) + sum(len(item or ()) for item in topics) > MAX_ALTERNATIVES:
             raise InvalidInput(f"A log query names at most 4 topics and {MAX_ALTERNATIVES} values in all.")
         return cls(addresses, topics)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from eth.db.backends.base import BaseAtomicDB
 
-from core.errors import Corrupted
+from core.errors import AllodError, Corrupted, Unavailable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -56,11 +56,11 @@ class BlockStore(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped here
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from None
 
-    def _damaged(self, error: sqlite3.DatabaseError) -> Corrupted:
-        return Corrupted(
-            f"The development chain at {self._path or 'memory'} cannot be used: {error}.",
-            hint="Free disk space or restore the file from a copy; a new home directory starts a new world.",
-        )
+    def _damaged(self, error: sqlite3.DatabaseError) -> AllodError:
+        what = f"The development chain at {self._path or 'memory'} cannot be used: {error}."
+        if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError):
+            return Unavailable(what, hint="Check the disk's free space and the file's permissions, then try again.")
+        return Corrupted(what, hint="Restore the file from a copy; a new home directory starts a new world.")
 
     def __getitem__(self, key: bytes) -> bytes:
         if self._batch is not None and key in self._batch:

@@ -10,7 +10,9 @@ import pytest
 
 from consent.chain.account import Account
 from consent.chain.client import Chain
+from consent.chain.contract import Contract, create
 from consent.chain.embedded import EmbeddedChain, developer
+from consent.chain.rpc import serving
 
 DIARY = """
 # pragma version 0.4.3
@@ -75,6 +77,16 @@ def embedded() -> Iterator[EmbeddedChain]:
         yield chain
 
 
+@pytest.fixture(params=["in process", "over http"])
+def chain(request: pytest.FixtureRequest, embedded: EmbeddedChain) -> Iterator[Chain]:
+    """One chain behind each provider: whatever holds for one holds for the other."""
+    if request.param == "in process":
+        yield Chain.embedded(embedded)
+    else:
+        with serving(embedded) as url, Chain.http(url) as client:
+            yield client
+
+
 @pytest.fixture
-def chain(embedded: EmbeddedChain) -> Chain:
-    return Chain.embedded(embedded)
+def book(chain: Chain, dev: Account, diary: Compiled) -> Contract:
+    return create(chain, dev, diary.abi, diary.bytecode)[0]
