@@ -15,25 +15,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import rlp  # type: ignore[import-untyped,unused-ignore]
-from eth.abc import BlockHeaderAPI
-from eth.chains.base import MiningChain
-from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_NONCE
-from eth.exceptions import HeaderNotFound, Revert, TransactionNotFound, VMError
-from eth.vm.chain_context import ChainContext
-from eth.vm.forks.prague import PragueVM
-from eth.vm.forks.prague.state import PragueTransactionExecutor
-from eth.vm.spoof import SpoofTransaction
-from eth_utils.exceptions import ValidationError
 
 from consent.chain.account import Account
+from consent.chain.evm import (
+    BLANK_ROOT_HASH,
+    POST_MERGE_DIFFICULTY,
+    POST_MERGE_NONCE,
+    ChainContext,
+    HeaderNotFound,
+    MiningChain,
+    PragueTransactionExecutor,
+    PragueVM,
+    Revert,
+    SpoofTransaction,
+    TransactionNotFound,
+    ValidationError,
+    VMError,
+)
 from consent.chain.reverts import ExecutionReverted
 from consent.chain.store import BlockStore, LogRow
 from core.errors import Conflict, InvalidInput, NotFound, Refused
 from core.files import Lock
 from core.ids import NOBODY, Address
+
+if TYPE_CHECKING:
+    from eth.abc import BlockHeaderAPI
 
 CHAIN_ID = 31337
 BLOCK_GAS_LIMIT = 30_000_000
@@ -45,6 +54,7 @@ DEVELOPER_BALANCE = 10**9 * 10**18
 _FORMAT = b"allod/chain/v1 prague 31337"
 _FORMAT_KEY = b"allod:format"
 _OFFSET_KEY = b"allod:clock-offset"
+_TOO_DEEP = "execution failed: calls nested deeper than this chain carries"
 
 
 def developer() -> Account:
@@ -293,6 +303,8 @@ class EmbeddedChain:
             computation = state.apply_transaction(transaction)
         except ValidationError as error:
             raise Refused(f"invalid call: {error}") from None
+        except RecursionError:
+            raise Refused(_TOO_DEEP) from None
         if computation.is_error:
             raise _failure(computation.error)
         return computation
@@ -315,7 +327,10 @@ class EmbeddedChain:
             if self.mined(transaction.hash) is None:
                 header = self.next_header()
                 self._check(transaction, sender, header)
-                self._mine(header, [transaction])
+                try:
+                    self._mine(header, [transaction])
+                except RecursionError:
+                    raise Refused(_TOO_DEEP) from None
             return cast(bytes, transaction.hash)
 
     def _check(self, transaction: Any, sender: Address, header: BlockHeaderAPI) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eth.abc import BlockHeaderAPI
 from eth_hash.auto import keccak
 
 from consent.chain.embedded import CHAIN_ID, TIP, Call, EmbeddedChain, Mined
@@ -20,6 +19,9 @@ from consent.chain.store import LogRow
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, InvalidInput, NotFound
 from core.ids import NOBODY, Address
+
+if TYPE_CHECKING:
+    from eth.abc import BlockHeaderAPI
 
 MAX_LOGS = 100_000
 MAX_ALTERNATIVES = 1_000
@@ -77,7 +79,7 @@ class Methods:
             raise RpcError(INVALID_PARAMS, error.message) from None
         except AllodError as error:
             raise RpcError(SERVER_ERROR, error.message) from None
-        except (TypeError, ValueError, KeyError, OverflowError):
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
             raise RpcError(INVALID_PARAMS, f"invalid parameters for {method}") from None
 
     def _header(self, block: object) -> BlockHeaderAPI:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_BODY = 8 << 20
 MAX_BATCH = 1_000
+MAX_BRACKETS = 10_000  # so that no nesting can exhaust the parser's C stack, whatever recursion limit is set
 MAX_CONNECTIONS = 128
 IDLE_SECONDS = 60
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -38,6 +39,8 @@ _log = logging.getLogger("allod.chain")
 def answer(methods: Methods, body: bytes) -> bytes | None:
     """The response to one request body, single or batch; None when it holds notifications only."""
     try:
+        if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+            return _encode(_failure(None, RpcError(INVALID_REQUEST, "too many brackets")))
         document = json.loads(body)
     except (ValueError, RecursionError):
         return _encode(_failure(None, RpcError(PARSE_ERROR, "parse error")))

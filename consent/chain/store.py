@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from eth.db.backends.base import BaseAtomicDB
-
+from consent.chain.evm import BaseAtomicDB
 from core.errors import AllodError, Corrupted, Unavailable
 
 _SCHEMA = """

@@ -19,6 +19,8 @@ DIARY = """
 struct Page:
     author: address
     number: uint96
+interface Diver:
+    def dive(depth: uint256) -> uint256: view
 event Written:
     author: indexed(address)
     value: uint256
@@ -37,6 +39,12 @@ def erase():
 @view
 def page(p: Page) -> (address, Page):
     return msg.sender, p
+@external
+@view
+def dive(depth: uint256) -> uint256:
+    if depth == 0:
+        return 1
+    return 1 + staticcall Diver(self).dive(depth - 1)
 @external
 @view
 def moment() -> (uint256, uint256):
