@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import rlp  # type: ignore[import-untyped,unused-ignore]
 
@@ -24,6 +24,7 @@ from consent.chain.evm import (
     BLANK_ROOT_HASH,
     POST_MERGE_DIFFICULTY,
     POST_MERGE_NONCE,
+    BlockHeaderAPI,
     ChainContext,
     HeaderNotFound,
     MiningChain,
@@ -40,9 +41,6 @@ from consent.chain.store import BlockStore, LogRow
 from core.errors import Conflict, InvalidInput, NotFound, Refused
 from core.files import Lock
 from core.ids import NOBODY, Address
-
-if TYPE_CHECKING:
-    from eth.abc import BlockHeaderAPI
 
 CHAIN_ID = 31337
 BLOCK_GAS_LIMIT = 30_000_000

@@ -11,7 +11,8 @@ import sys
 
 _limit = sys.getrecursionlimit()
 
-from eth.chains.base import MiningChain  # noqa: E402  # after the limit was noted
+from eth.abc import BlockHeaderAPI  # noqa: E402  # after the limit was noted
+from eth.chains.base import MiningChain  # noqa: E402
 from eth.constants import BLANK_ROOT_HASH, POST_MERGE_DIFFICULTY, POST_MERGE_NONCE  # noqa: E402
 from eth.db.backends.base import BaseAtomicDB  # noqa: E402
 from eth.exceptions import HeaderNotFound, Revert, TransactionNotFound, VMError  # noqa: E402
@@ -28,6 +29,7 @@ __all__ = [
     "POST_MERGE_DIFFICULTY",
     "POST_MERGE_NONCE",
     "BaseAtomicDB",
+    "BlockHeaderAPI",
     "ChainContext",
     "HeaderNotFound",
     "MiningChain",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,12 +63,16 @@ class EmbeddedProvider:
 
 
 class HttpProvider:
-    """Posts to an endpoint, over connections that stay open; safe to share between threads."""
+    """Posts to an endpoint, over connections that stay open; safe to share between threads.
+
+    An answer takes at most twice `timeout` seconds, however slowly it trickles in.
+    """
 
     def __init__(self, url: str, *, timeout: float) -> None:
         import httpx
 
         self._url = url
+        self._timeout = timeout
         self._ids = itertools.count(1)
         try:
             self._client = httpx.Client(timeout=timeout, headers={"content-type": "application/json"}, trust_env=False)
@@ -81,11 +86,13 @@ class HttpProvider:
 
         number = next(self._ids)
         body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)})
-        answer = bytearray()
+        answer, deadline = bytearray(), time.monotonic() + self._timeout
         try:
             with self._client.stream("POST", self._url, content=body) as response:
                 for part in response.iter_bytes():
                     answer += part
+                    if time.monotonic() > deadline:  # httpx itself bounds the wait for each part only
+                        raise self._unavailable(f"did not finish its answer to {method} in {self._timeout:g} s")
                     if len(answer) > MAX_ANSWER:
                         raise self._unavailable(f"answered {method} with more than {MAX_ANSWER} bytes")
         except (httpx.HTTPError, httpx.InvalidURL) as error:

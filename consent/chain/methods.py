@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import rlp  # type: ignore[import-untyped,unused-ignore]
 from eth_hash.auto import keccak
 
 from consent.chain.embedded import CHAIN_ID, TIP, Call, EmbeddedChain, Mined
+from consent.chain.evm import BlockHeaderAPI
 from consent.chain.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, REVERTED, SERVER_ERROR, TOO_MUCH, RpcError
 from consent.chain.reverts import ExecutionReverted, revert_reason
 from consent.chain.store import LogRow
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, InvalidInput, NotFound
 from core.ids import NOBODY, Address
-
-if TYPE_CHECKING:
-    from eth.abc import BlockHeaderAPI
 
 MAX_LOGS = 100_000
 MAX_ALTERNATIVES = 1_000
@@ -277,8 +276,6 @@ def _receipt(mined: Mined) -> dict[str, Any]:
     header, item, receipt = mined.header, mined.transaction, mined.receipt
     created = None
     if not item.to:
-        import rlp  # type: ignore[import-untyped,unused-ignore]
-
         created = to_hex(keccak(rlp.encode([item.sender, item.nonce]))[12:])
     logs = [
         LogRow(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -366,3 +367,18 @@ def test_a_deployment_that_its_constructor_refuses_is_refused(chain: Chain, dev:
         create(chain, dev, [], bytes.fromhex("60006000fd"))
     with pytest.raises(InvalidInput):
         create(chain, dev, [], b"\x00", 5)
+
+
+def test_an_answer_that_trickles_in_for_ever_is_given_up() -> None:
+    def drip() -> Iterator[bytes]:
+        while True:
+            yield b" "
+
+    with Chain.http("http://node.invalid/", timeout=0.05) as chain:
+        provider = chain._provider
+        provider._client.close()  # type: ignore[attr-defined]
+        provider._client = httpx.Client(  # type: ignore[attr-defined]
+            transport=httpx.MockTransport(lambda request: httpx.Response(200, content=drip()))
+        )
+        with pytest.raises(Unavailable, match="did not finish"):
+            _ = chain.chain_id

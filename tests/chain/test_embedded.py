@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import sqlite3
@@ -408,3 +409,16 @@ def test_an_old_endpoint_note_never_leads_into_another_world(tmp_path: Path) -> 
                 note.write_text(text)
                 with pytest.raises(Busy):
                     open_chain(tmp_path)
+
+
+def test_py_evm_is_imported_in_one_place_only() -> None:
+    root = Path(__file__).resolve().parents[2]
+    found = set()
+    for package in ("allod", "core", "vault", "consent", "finetune"):
+        for path in (root / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+                names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if {name.split(".")[0] for name in names} & {"eth", "eth_tester", "py_ecc"}:
+                    found.add(path.relative_to(root).as_posix())
+    assert found == {"consent/chain/evm.py"}
