@@ -208,10 +208,12 @@ class EmbeddedChain:
                 logs_before=sum(len(receipt.logs) for receipt in receipts[:index]),
             )
 
-    def logs(self, first: int, last: int, addresses: list[bytes], topics: list[list[bytes] | None]) -> list[LogRow]:
-        """Logs of blocks `first` … `last` that match, oldest first (the rule of `eth_getLogs`)."""
+    def logs(
+        self, first: int, last: int, addresses: list[bytes], topics: list[list[bytes] | None], limit: int
+    ) -> list[LogRow]:
+        """The first `limit` logs of blocks `first` … `last` that match (the rule of `eth_getLogs`), oldest first."""
         with self._guard:
-            return self._store.find_logs(first, last, addresses, topics)
+            return self._store.find_logs(first, last, addresses, topics, limit)
 
     def balance(self, address: Address, header: BlockHeaderAPI) -> int:
         """Wei of `address` after the block."""

@@ -156,7 +156,7 @@ class Methods:
             first = last = self._header({"blockHash": wanted["blockHash"]}).block_number
         else:
             first, last = (self._number(wanted.get(name, "latest")) for name in ("fromBlock", "toBlock"))
-        rows = self._chain.logs(first, last, query.addresses, query.topics)
+        rows = self._chain.logs(first, last, query.addresses, query.topics, MAX_LOGS + 1)
         if len(rows) > MAX_LOGS:
             raise RpcError(TOO_MUCH, f"query returned more than {MAX_LOGS} results")
         return [_log(row) for row in rows]

@@ -135,9 +135,9 @@ class BlockStore(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped here
             raise self._damaged(error) from None
 
     def find_logs(
-        self, first: int, last: int, addresses: Sequence[bytes], topics: Sequence[Sequence[bytes] | None]
+        self, first: int, last: int, addresses: Sequence[bytes], topics: Sequence[Sequence[bytes] | None], limit: int
     ) -> list[LogRow]:
-        """Logs of blocks `first` … `last`, in order; empty `addresses` and None topics match anything."""
+        """The first `limit` logs of blocks `first` … `last`; empty `addresses` and None topics match anything."""
         where, values = ["block BETWEEN ? AND ?"], [first, last]  # type: tuple[list[str], list[int | bytes]]
         columns = [("address", addresses or None), *((f"topic{i}", wanted) for i, wanted in enumerate(topics))]
         for column, wanted in columns:
@@ -146,8 +146,8 @@ class BlockStore(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped here
                 values.extend(wanted)
             elif column != "address":
                 where.append(f"{column} IS NOT NULL")
-        query = f"SELECT * FROM log WHERE {' AND '.join(where)} ORDER BY block, position"  # noqa: S608  # names are ours
-        rows = self._db.execute(query, values).fetchall()
+        query = f"SELECT * FROM log WHERE {' AND '.join(where)} ORDER BY block, position LIMIT ?"  # noqa: S608  # names are ours
+        rows = self._db.execute(query, [*values, limit]).fetchall()
         return [_log_row(row) for row in rows]
 
     def copy_to(self, other: BlockStore) -> None:

@@ -362,8 +362,8 @@ def test_the_store_writes_whole_batches_only(tmp_path: Path) -> None:
     row = LogRow(1, 0, b"h" * 32, b"t" * 32, 0, b"a" * 20, (b"x" * 32,), b"data")
     with store.atomic_batch():
         store.add_log(row)
-    assert store.find_logs(0, 9, [b"a" * 20], [[b"x" * 32]]) == [row]
-    assert store.find_logs(2, 9, [], []) == store.find_logs(0, 9, [], [None, None]) == []
+    assert store.find_logs(0, 9, [b"a" * 20], [[b"x" * 32]], 9) == [row]
+    assert store.find_logs(2, 9, [], [], 9) == store.find_logs(0, 9, [], [None, None], 9) == []
     store.close()
     store.close()
 

@@ -12,12 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from consent.chain.account import Account
 from consent.chain.client import Chain
 from consent.chain.contract import Contract, create
 from consent.chain.embedded import TIP, EmbeddedChain
-from consent.chain.rpc import MAX_BATCH, MAX_BODY, MAX_CONNECTIONS, serving
+from consent.chain.methods import Methods
+from consent.chain.rpc import MAX_BATCH, MAX_BODY, MAX_CONNECTIONS, answer, serving
 from core.errors import Busy, Refused
 
 PAYEE = "0x" + "ab" * 20
@@ -344,3 +347,37 @@ def test_calls_nested_too_deep_are_refused_and_the_chain_lives(url: str, diarist
         sys.setrecursionlimit(limit)
     assert diarist.chain.block() == before
     assert diarist.transact(dev, "write", 5).success
+
+
+def test_a_query_for_too_many_logs_is_refused_not_cut(
+    url: str, diarist: Contract, dev: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        diarist.transact(dev, "write", number)
+    monkeypatch.setattr("consent.chain.methods.MAX_LOGS", 2)
+    assert ask(url, "eth_getLogs", {"fromBlock": "earliest"})["code"] == -32005
+    with Chain.http(url) as chain:
+        assert len(chain.logs()) == 3  # asked in halves
+
+
+QUANTITIES = st.sampled_from(["0x0", "0x1", "0x5", "latest", "pending", "earliest", "", "0x", 0, 2, -1, 2**300])
+WORDS = st.sampled_from([PAYEE, "0x" + "11" * 32, "0x" + "00" * 32, "0x6000", "0x5b600056"])
+NAMES = st.sampled_from(["to", "from", "data", "input", "gas", "value", "address", "topics", "fromBlock", "blockHash"])
+VALUES = st.recursive(
+    QUANTITIES | WORDS | st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(max_size=3), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.data())
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_is_asked_gets_an_answer_and_never_an_internal_error(
+    embedded: EmbeddedChain, data: st.DataObject
+) -> None:
+    methods = Methods(embedded)
+    method = data.draw(st.sampled_from(sorted(methods._names)))
+    params = data.draw(st.lists(VALUES, max_size=3))
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    document = json.loads(answer(methods, body) or b"")
+    assert document.get("error", {}).get("code") != -32603, (method, params)
