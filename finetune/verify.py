@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from consent.history import History
-
 from consent.chain.client import Chain
 from consent.committee import Committee
+from consent.history import History
 from consent.keeper.receipt import Receipt
 from consent.order import Order
 from consent.recipe import Recipe
