@@ -17,7 +17,7 @@ from core.ids import Address, Asset, VaultId
 
 
 class DatasetRow(Base):
-    """One published dataset: public blocks by CID, counts, the hash of its terms."""
+    """One published dataset: the block that holds its public documents, and what a list of datasets shows."""
 
     __tablename__ = "datasets"
 
@@ -25,10 +25,7 @@ class DatasetRow(Base):
     owner: Mapped[bytes] = mapped_column(LargeBinary(20), index=True)
     vault_id: Mapped[bytes] = mapped_column(LargeBinary(32))
     title: Mapped[str] = mapped_column(String(200))
-    header: Mapped[str] = mapped_column(String(80))
-    card: Mapped[str] = mapped_column(String(80))
-    terms: Mapped[str] = mapped_column(String(80))
-    shares: Mapped[str] = mapped_column(String(80))
+    publication: Mapped[str] = mapped_column(String(80))
     objects: Mapped[int]
     records: Mapped[int]
     published: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
@@ -65,6 +62,13 @@ class Catalogue:
                 "No dataset with that asset is known here.", hint="`allod dataset list` lists those that are."
             )
         return row
+
+    def find(self, name: str) -> DatasetRow:
+        """The one dataset whose 0x asset begins with `name` (six characters at least), else `NotFound`."""
+        rows = [row for row in self.all() if len(name) >= 6 and ("0x" + row.asset.hex()).startswith(name)]
+        if len(rows) != 1:
+            raise NotFound(f"No single dataset is called {name}.", hint="`allod dataset list` lists all.")
+        return rows[0]
 
     def all(self, owner: Address | None = None) -> list[DatasetRow]:
         """All datasets, newest first; of one owner if given."""

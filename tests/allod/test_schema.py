@@ -29,7 +29,7 @@ def engine(tmp_path: Path) -> Engine:
 
 def fill(engine: Engine) -> None:
     row = DatasetRow(asset=b"a" * 32, owner=OWNER, vault_id=b"v" * 32, title="Notes", objects=1, records=2)
-    row.header = row.card = row.terms = row.shares = "cid"
+    row.publication = "cid"
     Catalogue(engine).add(row)
     book = ConsentBook(engine)
     book.add(

@@ -1,0 +1,236 @@
+"""The composition root: one home directory, and every part of Allod wired together in it.
+
+Parts are opened when they are first used. The embedded default is a development chain, three keepers and a block store
+in this process; each has a production twin behind the same interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from allod.identities import Identities
+from core.errors import NotFound
+from core.files import Lock, write_atomic
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from consent.chain.account import Account
+    from consent.chain.client import Chain
+    from consent.chain.deployment import Deployment
+    from consent.committee import Committee
+    from consent.keeper.port import KeeperPort
+    from consent.market.place import Market, Relayer, Sent
+    from consent.records import ConsentBook
+    from finetune.broker import Progress
+    from finetune.jobkey import Runner
+    from finetune.records import JobBook
+    from finetune.site import Site
+    from vault.carstore import CarStore
+    from vault.catalogue import Catalogue
+
+THRESHOLD, KEEPERS, QUORUM = 2, 3, 3
+TERM = 5 * 365 * 86400  # seconds that the embedded committee is in office
+NOTICE = (
+    "This is the embedded world: a development chain with play money, and three keepers in one process "
+    "without any independence."
+)
+
+
+class World:
+    """One home directory. Close it, or use it in a `with` block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self._closing = ExitStack()
+        self.sent: list[Sent] = []
+
+    def close(self) -> None:
+        """Let go of files, locks and connections."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def identities(self) -> Identities:
+        """Who can act here."""
+        return Identities(self.home)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database, brought to the newest schema."""
+        from allod import schema
+        from core.database import open_engine
+
+        self.home.mkdir(parents=True, exist_ok=True)
+        engine = open_engine(self.settings.database)
+        self._closing.callback(engine.dispose)
+        schema.upgrade(engine)
+        return engine
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Published datasets, and the newest head of each vault."""
+        from vault.catalogue import Catalogue
+
+        return Catalogue(self.engine)
+
+    @cached_property
+    def consents(self) -> ConsentBook:
+        """Signed consents and sent transactions."""
+        from consent.records import ConsentBook
+
+        return ConsentBook(self.engine)
+
+    @cached_property
+    def jobs(self) -> JobBook:
+        """The jobs of this home."""
+        from finetune.records import JobBook
+
+        return JobBook(self.engine)
+
+    @cached_property
+    def blocks(self) -> CarStore:
+        """The block store."""
+        from vault.carstore import CarStore
+
+        store = CarStore(self.settings.blocks_folder)
+        self._closing.callback(store.close)
+        return store
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The chain: the RPC endpoint of the settings, else the embedded one, here or in the process that serves it."""
+        from consent.chain.client import open_chain
+
+        chain = open_chain(self.home, self.settings.rpc_url)
+        self._closing.callback(chain.close)
+        return chain
+
+    @cached_property
+    def developer(self) -> Account:
+        """The development chain's account that deploys, relays and runs the faucet. Its key is public."""
+        from consent.chain.account import Account
+        from consent.chain.embedded import DEVELOPER_KEY
+
+        return Account(DEVELOPER_KEY)
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """The contracts; a development chain gets them at its first use."""
+        from consent.chain.deployment import Deployment, deployed
+
+        if self.settings.rpc_url is not None:
+            return Deployment.load(self.home / "chain" / "deployment.json")
+        return deployed(self.home, self.chain, self.developer)
+
+    @cached_property
+    def market(self) -> Market:
+        """The contracts, ready to be called."""
+        from consent.market.place import Market
+
+        return Market(self.chain, self.deployment)
+
+    @cached_property
+    def relayer(self) -> Relayer:
+        """Sends what owners signed, and keeps what each transaction cost."""
+        from consent.market.place import Relayer
+
+        return Relayer(self.chain, self.developer, self.remember)
+
+    def remember(self, sent: Sent, job: bytes | None = None) -> None:
+        """Keep a transaction's cost: for this run in `sent`, for good in the database."""
+        from consent.records import TransactionRow
+
+        receipt = sent.receipt
+        self.sent.append(sent)
+        self.consents.sent(
+            TransactionRow(
+                hash=sent.tx_hash,
+                what=sent.what,
+                sender=receipt.sender,
+                gas=sent.gas,
+                block=receipt.block_number,
+                job=job,
+            )
+        )
+
+    @cached_property
+    def committee(self) -> Committee:
+        """The keepers that this home accepts: its own three, founded at the first use."""
+        from consent.committee import Committee
+
+        path = self.home / "keepers" / "committee.json"
+        if not path.exists():
+            with Lock(self.home / "keepers" / "LOCK", what="The founding of the keepers"):
+                if not path.exists():
+                    write_atomic(path, self._found().encode())
+        committee = Committee.decode(path.read_bytes())
+        committee.verify()
+        return committee
+
+    def _found(self) -> Committee:
+        from consent.keeper.founding import found_committee
+        from consent.keeper.keys import KeeperKeys
+
+        folders = [self.home / "keepers" / str(index) for index in range(1, KEEPERS + 1)]
+        keys = [KeeperKeys.open(folder) if folder.exists() else KeeperKeys.create(folder) for folder in folders]
+        end = self.chain.block().timestamp + TERM
+        return found_committee(keys, THRESHOLD, QUORUM, 1, end)
+
+    @cached_property
+    def ports(self) -> list[KeeperPort]:
+        """Doors to the committee's keepers, in the order of their indices."""
+        from consent.keeper.node import Keeper
+        from consent.keeper.port import InProcessPort
+
+        committee, ports = self.committee, []
+        for index in range(1, KEEPERS + 1):
+            keeper = Keeper(self.home / "keepers" / str(index), self.chain, self.deployment)
+            self._closing.callback(keeper.close)
+            keeper.join(committee)
+            ports.append(InProcessPort(keeper))
+        return list(ports)
+
+    @cached_property
+    def runner(self) -> Runner:
+        """This machine as a runner of jobs."""
+        from finetune.jobkey import open_runner
+
+        return open_runner(self.home / "runner")
+
+    def site(self, report: Callable[[Progress], None] | None = None) -> Site:
+        """Where this home's jobs run."""
+        from finetune.site import Site, in_silence
+
+        return Site(
+            market=self.market,
+            committee=self.committee,
+            ports=self.ports,
+            blocks=self.blocks,
+            runner=self.runner,
+            jobs=self.home / "jobs",
+            report=report or in_silence,
+        )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever made here."""
+        return not (self.home / "identities").exists()
+
+    def require_development(self) -> None:
+        """`NotFound` where there is no faucet: on any chain but a development chain."""
+        if not self.chain.is_development:
+            raise NotFound("There is no faucet on this chain.", hint="Send money from a wallet.")
