@@ -1,0 +1,415 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+# pragma optimize gas
+"""
+@title Escrow of jobs: one ERC-20, payers' deposits, and lanes whose sum trees pay owners.
+@license Apache-2.0
+@notice The opening tree stands: from `start` on every leaf of it is paid to whoever it names, unless the runner let the
+        claims begin earlier (`confirm`) or q keepers of the job's committee replaced the tree by a smaller one
+        (`settle`). Nobody cancels alone, nobody pauses, nobody upgrades. Money leaves to a payee in the tree or to the
+        payer, and nowhere else. Invariant: the token's balance covers deposits plus what remains in all lanes.
+
+        node      = first 24 bytes of keccak256 | sum64, so no sum can be lied about
+        times     = opened << 40 | start
+        order     = keccak256(abi.encode(runner, spec, counted));  spec = keccak256(brief | committee)
+        lane word = first 24 bytes of keccak256(times | root | order) | remaining64, never cleared once written
+        paid word = opened40 | 216 bits by heap position; another `opened` means that nothing was paid yet
+        All amounts are in UNITs, except the one that `deposit` takes.
+"""
+from ethereum.ercs import IERC20
+import consent_type
+import signing
+
+interface IConsentToken:
+    def use(holder: address, consents: DynArray[consent_type.Consent, 64]) -> bytes32: nonpayable
+
+interface IDecimals:
+    def decimals() -> uint8: view
+
+struct Claim:
+    payer: address
+    lane: uint256
+    times: uint256
+    root: uint256
+    order: bytes32
+    consent: bytes32
+    payee: address
+    amount: uint256
+    position: uint256  # in heap order: the root is 1, the children of p are 2p and 2p + 1
+    proof: DynArray[uint256, 20]
+
+event Deposited:
+    payer: indexed(address)
+    amount: uint256
+
+event Withdrawn:
+    payer: indexed(address)
+    amount: uint256
+
+event Opened:
+    payer: indexed(address)
+    lane: indexed(uint256)
+    times: uint256
+    runner: address
+    spec: bytes32
+    root: uint256
+    counted: bytes32
+
+event Settled:
+    payer: indexed(address)
+    lane: indexed(uint256)
+    times: uint256
+    root: uint256
+    statement: bytes32
+
+event Paid:
+    payee: indexed(address)
+    payer: indexed(address)
+    lane: uint256
+    consent: bytes32
+    amount: uint256
+
+event ClaimSkipped:
+    index: uint256
+    reason: uint8
+
+event Reclaimed:
+    payer: indexed(address)
+    lane: indexed(uint256)
+    amount: uint256
+
+NAME_HASH: constant(bytes32) = keccak256("Allod Escrow")
+SETTLEMENT_TYPE: constant(bytes32) = keccak256("Settlement(bytes32 job,uint256 root,bytes32 statement)")
+M40: constant(uint256) = 2**40 - 1
+M64: constant(uint256) = 2**64 - 1
+HIGH: constant(uint256) = max_value(uint256) - M64
+RUN_TIME: constant(uint256) = 30 * 86400
+CLAIM_TIME: constant(uint256) = 180 * 86400
+BITS: constant(uint256) = 216
+
+# Reasons in `ClaimSkipped`.
+PAID: constant(uint8) = 0
+NO_SUCH_JOB: constant(uint8) = 1
+NOT_YET: constant(uint8) = 2
+BAD_PROOF: constant(uint8) = 3
+SPENT: constant(uint8) = 4
+TRANSFER_FAILED: constant(uint8) = 5
+NOTHING: constant(uint8) = 6
+
+TOKEN: immutable(address)
+UNIT: immutable(uint256)
+CONSENTS: immutable(address)
+DOMAIN: immutable(bytes32)
+CHAIN: immutable(uint256)
+
+deposits: public(HashMap[address, uint256])
+lanes: public(HashMap[address, HashMap[uint256, uint256]])
+paid: public(HashMap[address, HashMap[uint256, HashMap[uint256, uint256]]])
+
+
+@deploy
+def __init__(token: address, unit: uint256, consents: address):
+    """
+    @param unit Base units of the token per UNIT: 10^max(0, decimals - 9)
+    """
+    decimals: uint256 = convert(staticcall IDecimals(token).decimals(), uint256)
+    assert decimals <= 36, "too many decimals"
+    assert unit == 10**max(decimals, 9) // 10**9, "wrong unit"
+    assert consents.is_contract, "no consent token there"
+    TOKEN = token
+    UNIT = unit
+    CONSENTS = consents
+    DOMAIN = signing._domain(NAME_HASH)
+    CHAIN = chain.id
+
+
+@external
+@view
+def token() -> address:
+    return TOKEN
+
+
+@external
+@view
+def unit() -> uint256:
+    return UNIT
+
+
+@external
+@view
+def consents() -> address:
+    return CONSENTS
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+@internal
+@pure
+def _word(times: uint256, root: uint256, order: bytes32) -> uint256:
+    return convert(keccak256(concat(convert(times, bytes32), convert(root, bytes32), order)), uint256) & HIGH
+
+
+@internal
+@pure
+def _order(runner: address, spec: bytes32, counted: bytes32) -> bytes32:
+    return keccak256(abi_encode(runner, spec, counted))
+
+
+# -- deposits ----------------------------------------------------------------------------------------------------------
+
+
+@external
+@nonreentrant
+def deposit(amount: uint256, deadline: uint256, v: uint8, r: bytes32, s: bytes32):
+    """
+    @notice Bring `amount` base units, a whole number of UNITs. With v other than 0 the ERC-2612 permit is tried first;
+            if it fails (somebody may have sent it already) the allowance decides.
+    """
+    assert amount % UNIT == 0, "not whole units"
+    if v != 0:
+        permitted: bool = raw_call(
+            TOKEN,
+            abi_encode(
+                msg.sender, self, amount, deadline, v, r, s,
+                method_id=method_id("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"),
+            ),
+            revert_on_failure=False,
+        )
+    before: uint256 = staticcall IERC20(TOKEN).balanceOf(self)
+    assert extcall IERC20(TOKEN).transferFrom(msg.sender, self, amount, default_return_value=True), "transfer failed"
+    assert staticcall IERC20(TOKEN).balanceOf(self) == before + amount, "the token keeps a part"
+    self.deposits[msg.sender] += amount // UNIT
+    log Deposited(payer=msg.sender, amount=amount // UNIT)
+
+
+@external
+@nonreentrant
+def withdraw(amount: uint256):
+    """
+    @notice Take `amount` UNITs of the caller's deposit back.
+    """
+    assert self.deposits[msg.sender] >= amount, "deposit too low"
+    self.deposits[msg.sender] -= amount
+    assert extcall IERC20(TOKEN).transfer(msg.sender, amount * UNIT, default_return_value=True), "transfer failed"
+    log Withdrawn(payer=msg.sender, amount=amount)
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------------
+
+
+@internal
+def _open(lane: uint256, stop: uint256, runner: address, spec: bytes32, root: uint256, counted: bytes32, prev: uint256[3]):
+    old: uint256 = self.lanes[msg.sender][lane]
+    funds: uint256 = self.deposits[msg.sender]
+    if old != 0:
+        assert old & HIGH == self._word(prev[0], prev[1], convert(prev[2], bytes32)), "not the lane's former job"
+        # Paid bits and job ids are told apart by `opened` alone.
+        assert block.timestamp > prev[0] >> 40, "lane opened in this very block"
+        if old & M64 != 0:
+            assert block.timestamp > (prev[0] & M40) + CLAIM_TIME, "claims still run"
+            funds += old & M64
+    assert stop > block.timestamp and stop <= block.timestamp + RUN_TIME, "stop out of range"
+    assert runner != empty(address), "no runner"
+    amount: uint256 = root & M64
+    assert funds >= amount, "deposit too low"
+    times: uint256 = (block.timestamp << 40) | stop
+    self.deposits[msg.sender] = funds - amount
+    self.lanes[msg.sender][lane] = self._word(times, root, self._order(runner, spec, counted)) | amount
+    log Opened(payer=msg.sender, lane=lane, times=times, runner=runner, spec=spec, root=root, counted=counted)
+
+
+@external
+@nonreentrant
+def open(
+    lane: uint256,
+    stop: uint256,
+    runner: address,
+    spec: bytes32,
+    root: uint256,
+    counted: DynArray[consent_type.Consent, 64],
+    prev: uint256[3],
+):
+    """
+    @notice Open a job of the caller's in `lane` and lock the tree's sum.
+    @param stop When claims start at the latest: within 30 days
+    @param counted Every consent of the job with a finite number of uses: each loses one, for good
+    @param prev times, root and order of the lane's former job as last written, or zeros for a fresh lane. What is left
+                of it after its 180 days of claims returns to the deposit.
+    """
+    # Both branches without a local variable: one behind the array's 22 kB frame would cost 3,000 gas.
+    if len(counted) == 0:
+        self._open(lane, stop, runner, spec, root, empty(bytes32), prev)
+    else:
+        self._open(
+            lane, stop, runner, spec, root, extcall IConsentToken(CONSENTS).use(msg.sender, counted), prev
+        )
+
+
+@external
+@nonreentrant
+def confirm(
+    payer: address, lane: uint256, times: uint256, spec: bytes32, root: uint256, counted: bytes32, statement: bytes32
+):
+    """
+    @notice The runner posts its statement and lets the claims begin. The tree stands, and no settlement can follow.
+    """
+    order: bytes32 = self._order(msg.sender, spec, counted)
+    amount: uint256 = root & M64
+    assert self.lanes[payer][lane] == self._word(times, root, order) | amount, "not the runner's open job"
+    assert block.timestamp < times & M40, "claims have begun"
+    now: uint256 = ((times >> 40) << 40) | block.timestamp
+    self.lanes[payer][lane] = self._word(now, root, order) | amount
+    log Settled(payer=payer, lane=lane, times=now, root=root, statement=statement)
+
+
+@external
+@nonreentrant
+def settle(
+    payer: address,
+    lane: uint256,
+    times: uint256,
+    runner: address,
+    brief: bytes32,
+    root: uint256,
+    counted: bytes32,
+    final: uint256,
+    statement: bytes32,
+    quorum: uint256,
+    keepers: DynArray[address, 16],
+    signatures: DynArray[uint256[3], 16],
+):
+    """
+    @notice Replace the tree by a smaller one that q keepers signed, refund the difference, let the claims begin.
+    @param signatures (index << 8 | v, r, s) each, q of them, by rising index into `keepers` from 0
+    """
+    order: bytes32 = self._order(runner, keccak256(concat(brief, keccak256(abi_encode(quorum, keepers)))), counted)
+    amount: uint256 = root & M64
+    rest: uint256 = final & M64
+    assert self.lanes[payer][lane] == self._word(times, root, order) | amount, "no such open job"
+    assert block.timestamp < times & M40, "claims have begun"
+    assert rest <= amount, "the sum may not rise"
+    assert quorum != 0 and len(signatures) == quorum, "not the quorum"
+    domain: bytes32 = DOMAIN
+    if chain.id != CHAIN:  # the chain split since deployment
+        domain = signing._domain(NAME_HASH)
+    job: bytes32 = keccak256(abi_encode(chain.id, self, payer, lane, times >> 40, root, order))
+    digest: bytes32 = keccak256(
+        concat(x"1901", domain, keccak256(abi_encode(SETTLEMENT_TYPE, job, final, statement)))
+    )
+    following: uint256 = 0
+    for signature: uint256[3] in signatures:
+        index: uint256 = signature[0] >> 8
+        assert index >= following and index < len(keepers), "keepers out of order"
+        following = index + 1
+        signer: address = signing._recover(digest, signature[0] & 255, signature[1], signature[2])
+        assert signer != empty(address) and signer == keepers[index], "not the keeper's signature"
+    now: uint256 = ((times >> 40) << 40) | block.timestamp
+    self.lanes[payer][lane] = self._word(now, final, order) | rest
+    if rest != amount:
+        self.deposits[payer] += amount - rest
+    log Settled(payer=payer, lane=lane, times=now, root=final, statement=statement)
+
+
+@external
+@nonreentrant
+def reclaim(lane: uint256, prev: uint256[3]):
+    """
+    @notice Return to the caller's deposit what nobody claimed within 180 days. The lane keeps its hash.
+    @param prev times, root and order of the lane's job as last written
+    """
+    word: uint256 = self.lanes[msg.sender][lane]
+    rest: uint256 = word & M64
+    assert word != 0 and word & HIGH == self._word(prev[0], prev[1], convert(prev[2], bytes32)), "no such job"
+    assert rest != 0, "nothing left"
+    assert block.timestamp > (prev[0] & M40) + CLAIM_TIME, "claims still run"
+    self.lanes[msg.sender][lane] = word & HIGH
+    self.deposits[msg.sender] += rest
+    log Reclaimed(payer=msg.sender, lane=lane, amount=rest)
+
+
+# -- claims ------------------------------------------------------------------------------------------------------------
+
+
+@internal
+@pure
+def _is_in_tree(claim: Claim) -> bool:
+    """
+    @notice Whether the claim's leaf stands at its position below its root, every sum within 64 bits.
+    """
+    node: uint256 = (
+        convert(keccak256(abi_encode(claim.consent, claim.payee, claim.amount)), uint256) & HIGH
+    ) | claim.amount
+    position: uint256 = claim.position
+    for sibling: uint256 in claim.proof:
+        total: uint256 = (node & M64) + (sibling & M64)
+        if total > M64:
+            return False
+        if position & 1 == 1:
+            node = (convert(keccak256(abi_encode(sibling, node)), uint256) & HIGH) | total
+        else:
+            node = (convert(keccak256(abi_encode(node, sibling)), uint256) & HIGH) | total
+        position >>= 1
+    return position == 1 and node == claim.root
+
+
+@internal
+def _pay(payee: address, amount: uint256) -> bool:
+    success: bool = False
+    answer: Bytes[32] = b""
+    success, answer = raw_call(
+        TOKEN,
+        abi_encode(payee, amount, method_id=method_id("transfer(address,uint256)")),
+        max_outsize=32,
+        revert_on_failure=False,
+    )
+    # Some tokens answer nothing when they succeed; the constructor saw that there is code.
+    return success and (len(answer) == 0 or (len(answer) == 32 and convert(answer, uint256) == 1))
+
+
+@internal
+def _claim(claim: Claim) -> uint8:
+    word: uint256 = self.lanes[claim.payer][claim.lane]
+    if word == 0 or word & HIGH != self._word(claim.times, claim.root, claim.order):
+        return NO_SUCH_JOB
+    if block.timestamp < claim.times & M40:
+        return NOT_YET
+    if claim.amount == 0:
+        return NOTHING
+    if claim.amount > M64 or not self._is_in_tree(claim):
+        return BAD_PROOF
+    opened: uint256 = claim.times >> 40
+    bits: uint256 = self.paid[claim.payer][claim.lane][claim.position // BITS]
+    if bits >> BITS != opened:
+        bits = opened << BITS
+    bit: uint256 = 1 << (claim.position % BITS)
+    if bits & bit != 0 or claim.amount > word & M64:
+        return SPENT
+    # Payment comes last, and under the lock: until then nothing is written that a failure would have to undo.
+    if claim.payee == self or not self._pay(claim.payee, claim.amount * UNIT):
+        return TRANSFER_FAILED
+    self.paid[claim.payer][claim.lane][claim.position // BITS] = bits | bit
+    self.lanes[claim.payer][claim.lane] = word - claim.amount
+    log Paid(payee=claim.payee, payer=claim.payer, lane=claim.lane, consent=claim.consent, amount=claim.amount)
+    return PAID
+
+
+@external
+@nonreentrant
+def claim_many(claims: DynArray[Claim, 32]):
+    """
+    @notice Pay leaves to those they name. Anyone may send them; one that cannot be paid is skipped and reported.
+    """
+    for i: uint256 in range(len(claims), bound=32):
+        reason: uint8 = self._claim(claims[i])
+        if reason != PAID:
+            log ClaimSkipped(index=i, reason=reason)
+
+
+@external
+@view
+def eip712Domain() -> (bytes1, String[12], String[1], uint256, address, bytes32, DynArray[uint256, 1]):
+    """
+    @notice ERC-5267.
+    """
+    return 0x0f, "Allod Escrow", "1", chain.id, self, empty(bytes32), []
