@@ -97,7 +97,7 @@ class Chain:
 
     @property
     def chain_id(self) -> int:
-        """The chain id (EIP-155), asked once; `Refused` if it is not the one that was expected."""
+        """The chain id (EIP-155): the one this client was made for, else what the endpoint said first."""
         if self._expected is None:
             self._expected = self._read(read_number, "eth_chainId")
         return self._expected
@@ -122,6 +122,8 @@ class Chain:
             block = self._read(read_block, "eth_getBlockByNumber", _tag(which), False)
         if block is None:
             raise NotFound(f"Block {to_hex(which) if isinstance(which, bytes) else which} is not on this chain.")
+        if (isinstance(which, bytes) and block.hash != which) or (isinstance(which, int) and block.number != which):
+            raise _beside_the_question("eth_getBlock")
         return block
 
     def call(
@@ -152,6 +154,7 @@ class Chain:
     ) -> list[Log]:
         """Logs that match, oldest first. A topic is a word, several of which one must match, or None for any.
 
+        No `addresses` means all. A node that answers with other logs than those asked for is `Unavailable`.
         `block_hash` asks for one block instead of a range. A node that refuses a long range is asked in halves.
         """
         query: dict[str, Any] = {"address": [to_hex(item) for item in addresses]} if addresses else {}
@@ -160,10 +163,11 @@ class Chain:
             for item in topics
         ]
         if block_hash is not None:
-            return self._read(read_logs, "eth_getLogs", {**query, "blockHash": to_hex(block_hash)})
+            found = self._read(read_logs, "eth_getLogs", {**query, "blockHash": to_hex(block_hash)})
+            return _only_matching(found, addresses, topics, block_hash)
         try:
             wanted = {**query, "fromBlock": _tag(from_block), "toBlock": _tag(to_block)}
-            return self._read(read_logs, "eth_getLogs", wanted)
+            return _only_matching(self._read(read_logs, "eth_getLogs", wanted), addresses, topics, None)
         except Unavailable as error:
             if error.detail.get("code") != TOO_MUCH and not error.detail.get("too_much"):
                 raise
@@ -355,6 +359,30 @@ def _served(note: Path) -> Chain | None:
         pass
     chain.close()
     return None
+
+
+def _beside_the_question(method: str) -> Unavailable:
+    return Unavailable(
+        f"The chain's RPC endpoint answered {method} with something that was not asked for.",
+        hint="Use another endpoint.",
+    )
+
+
+def _only_matching(
+    logs: list[Log],
+    addresses: Sequence[Address],
+    topics: Sequence[bytes | Sequence[bytes] | None],
+    block_hash: bytes | None,
+) -> list[Log]:
+    """`logs`, each of which is of the addresses, topics and block that were asked for."""
+    for log in logs:
+        fits = (not addresses or log.address in addresses) and len(log.topics) >= len(topics)
+        fits = fits and (block_hash is None or log.block_hash == block_hash)
+        for topic, wanted in zip(log.topics, topics, strict=False):
+            fits = fits and (not wanted or topic in ([wanted] if isinstance(wanted, bytes) else wanted))
+        if not fits:
+            raise _beside_the_question("eth_getLogs")
+    return logs
 
 
 def _tag(block: int | str) -> str:

@@ -382,3 +382,30 @@ def test_an_answer_that_trickles_in_for_ever_is_given_up() -> None:
         )
         with pytest.raises(Unavailable, match="did not finish"):
             _ = chain.chain_id
+
+
+def test_a_node_that_answers_beside_the_question_is_unavailable(book: Contract, dev: Account) -> None:
+    receipt = book.transact(dev, "write", 5)
+    other = book.transact(dev, "write", 6)
+    honest = book.chain.request
+    (log,) = receipt.logs
+    stray = Scripted(
+        eth_getLogs=honest("eth_getLogs", {"fromBlock": "0x0"}),
+        eth_getBlockByHash=honest("eth_getBlockByHash", "0x" + receipt.block_hash.hex(), False),
+        eth_getBlockByNumber=honest("eth_getBlockByNumber", hex(receipt.block_number), False),
+    )
+    chain = Chain(stray)
+    assert chain.logs([log.address], [log.topics[0], [log.topics[1]]]) == [log, *other.logs]
+    for question in (
+        {"addresses": [NOBODY_KNOWN]},
+        {"topics": [bytes(32)]},
+        {"topics": [None, [bytes(32)]]},
+        {"topics": [None, None, None]},
+        {"block_hash": other.block_hash},
+    ):
+        with pytest.raises(Unavailable, match="not asked for"):
+            chain.logs(**question)  # type: ignore[arg-type]
+    assert chain.block(receipt.block_hash) == chain.block(receipt.block_number)
+    for which in (other.block_hash, other.block_number):
+        with pytest.raises(Unavailable, match="not asked for"):
+            chain.block(which)
