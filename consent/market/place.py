@@ -1,0 +1,86 @@
+"""The contracts of one world and who sends to them: a `Market` reads, a `Relayer` sends what owners signed.
+
+Promises: a `Sent` stands for a transaction that a block has and that did not revert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from consent.chain.account import Account
+from consent.chain.client import Chain, Receipt
+from consent.chain.contract import Contract
+from consent.chain.deployment import Deployment
+from core.ids import Address, Asset
+
+BATCH = 16  # consents of one call, the contracts' bound
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One transaction: what it was for, and its receipt."""
+
+    what: str
+    receipt: Receipt
+
+    @property
+    def tx_hash(self) -> bytes:
+        """The transaction's hash."""
+        return self.receipt.tx_hash
+
+    @property
+    def gas(self) -> int:
+        """Gas that it used."""
+        return self.receipt.gas_used
+
+
+class Market:
+    """The four contracts of a deployment, on one chain."""
+
+    def __init__(self, chain: Chain, deployment: Deployment) -> None:
+        self.chain = chain
+        self.deployment = deployment
+        contracts = deployment.contracts(chain)
+        self.registry: Contract = contracts.registry
+        self.token: Contract = contracts.consent_token
+        self.escrow: Contract = contracts.escrow
+        self.currency: Contract = contracts.currency
+
+    @property
+    def chain_id(self) -> int:
+        """The deployment's chain."""
+        return self.deployment.chain_id
+
+    @cached_property
+    def decimals(self) -> int:
+        """The currency's decimals."""
+        return int(self.currency.read("decimals"))
+
+    def registered_terms(self, asset: Asset) -> list[bytes]:
+        """The hashes of all terms that the asset was registered with, oldest first."""
+        events = self.registry.events("Registered", self.deployment.first_block, asset=asset)
+        return [event.args["terms"] for event in events]
+
+
+class Relayer:
+    """Whoever pays the gas for signed calls. `on_sent` sees every transaction, say to keep its gas."""
+
+    def __init__(self, chain: Chain, account: Account, on_sent: Callable[[Sent], None] | None = None) -> None:
+        self.chain = chain
+        self.account = account
+        self._on_sent = on_sent
+
+    @property
+    def address(self) -> Address:
+        """The account that sends."""
+        return self.account.address
+
+    def send(self, what: str, contract: Contract, name: str, *args: Any) -> Sent:
+        """Call `name` and wait for its block; what the contract refuses is `Refused` with its reason."""
+        sent = Sent(what, contract.transact(self.account, name, *args))
+        if self._on_sent is not None:
+            self._on_sent(sent)
+        return sent
