@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Self
 
 from consent.grant import Consent
+from consent.market.publication import Publication
 from consent.terms import Counts, Terms
-from consent.typed import keccak
 from core.encoding import encode_cbor
 from core.errors import Corrupted
-from core.ids import Asset, ObjectId
+from core.ids import ObjectId
 from vault.documents import read_document
-from vault.manifest import DatasetHeader, ObjectManifest, dataset_tree, digest
+from vault.manifest import DatasetHeader, ObjectManifest, dataset_tree
 from vault.merkle import Tree
 from vault.sharetable import ShareTable
 
@@ -32,6 +32,12 @@ class Licence:
     header_bytes: bytes
     table: ShareTable
     manifests: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, consent: Consent, publication: Publication) -> Self:
+        """The licence of a consent, from what its owner published."""
+        shares = publication.shares
+        return cls(consent, publication.terms_bytes, publication.header_bytes, shares, publication.manifests)
 
     @cached_property
     def terms(self) -> Terms:
@@ -67,14 +73,8 @@ class Licence:
         """`Corrupted`, naming the link that is broken, unless every document follows from the consent."""
         if self.terms.hash != self.consent.terms:
             raise Corrupted("These are not the terms that the consent names.")
-        if Asset(keccak(self.consent.owner + digest(self.header))) != self.consent.asset:
-            raise Corrupted("This is not the dataset that the consent names.")
-        if len(self.manifests) != self.header.objects or self.tree.root != self.header.root:
-            raise Corrupted("These are not the objects of the dataset.")
-        if any(item.vault_id != self.header.vault_id for item in self.objects):
-            raise Corrupted("An object of the dataset lies in another vault.")
-        if self.table.check(self.header.manifest_pk).asset != self.consent.asset:
-            raise Corrupted("The share table belongs to another dataset.")
+        publication = Publication(self.header_bytes, self.terms_bytes, self.manifests, self.table)
+        publication.check(self.consent.owner, self.consent.asset)
 
     def encode(self) -> bytes:
         """As it lies in a job's folder."""

@@ -10,17 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from consent.market.granting import live, status
+from consent.market.place import Market
 from consent.validity import TokenStatus, check_token
 from core.errors import AllodError, Unavailable
 from core.ids import Address, ConsentId
 from finetune.licence import Licence
-
-if TYPE_CHECKING:
-    from consent.chain.deployment import Deployment
-
-    from consent.chain.client import Chain
 
 STEPS = 20
 SECONDS = 10.0
@@ -82,26 +78,29 @@ class Watch:
 
 
 def chain_look(
-    chain: Chain,
-    deployment: Deployment,
+    market: Market,
     licences: Mapping[ConsentId, Licence],
     holder: Address,
     counted: Sequence[ConsentId],
     *,
     clock: Callable[[], float] = time.time,
 ) -> Look:
-    """A `Look` at the newest block of `chain`, by block time and by this machine's clock."""
-    token = deployment.contracts(chain).consent_token
+    """A `Look` at the newest block, by block time and by this machine's clock; one call asks for a thousand tokens."""
+    ids = list(licences)
 
     def look() -> dict[ConsentId, str]:
-        latest = chain.block("latest")
-        moments = (latest.timestamp, int(clock()))
+        latest = market.chain.block("latest")
+        now = max(latest.timestamp, int(clock()))
+        alive = live(market, [(licences[consent_id].consent, holder) for consent_id in ids], latest.hash)
         ended = {}
-        for consent_id, licence in licences.items():
-            status = token.read("status", licence.consent.as_tuple(), holder, block=latest.hash)
-            reasons = check_token([status], counted=consent_id in counted)
-            if max(moments) >= min(licence.consent.expiry, licence.terms.expiry):
-                reasons = reasons or check_token([TokenStatus.EXPIRED], counted=False)
+        for consent_id, lives in zip(ids, alive, strict=True):
+            licence = licences[consent_id]
+            reasons = []
+            if not lives or now >= min(licence.consent.expiry, licence.terms.expiry):
+                found = status(market, licence.consent, holder, latest.hash)
+                reasons = check_token([-1 if found is None else found], counted=consent_id in counted)
+                if not reasons and now >= min(licence.consent.expiry, licence.terms.expiry):
+                    reasons = check_token([TokenStatus.EXPIRED], counted=False)
             if reasons:
                 ended[consent_id] = reasons[0]
         return ended

@@ -53,9 +53,10 @@ DOCUMENTS = frozenset(
         "order.cbor",  # the job as the chain has it
         "receipts.cbor",  # the keepers' receipts
         "refusals.json",  # who was not opened, and each keeper's reason
+        "reading.json",  # per consent: records, tokens, and places that could not be read
         "plan.cbor",
         "plan.sig",
-        "statement.json",  # what the statement hook returned, and what is to be posted with it
+        "statement.json",  # the hash to be posted, and who proposes it
         "transactions.json",
         "losses.json",
     }

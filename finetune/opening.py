@@ -1,0 +1,149 @@
+"""From a quote to an open job: the folder, the job key, and one transaction that locks the money.
+
+Promise: a crash at any point neither opens a job twice nor loses one. The signed transaction is on disk before it is
+sent; whoever comes back sends the very same one again, or learns that it can no longer happen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from consent.chain.account import Account
+from consent.chain.client import Prepared, Receipt
+from consent.market.lanes import free_lane
+from consent.market.paying import balance, prepare_open, read_opening
+from consent.order import Order
+from consent.recipe import Recipe
+from consent.tree import FEE, SumTree
+from core.encoding import from_hex, to_hex
+from core.errors import InvalidInput, Refused
+from core.ids import Address, ConsentId
+from finetune.broker import Progress
+from finetune.licence import Licence
+from finetune.quote import Quote
+from finetune.site import Site
+from finetune.workspace import State, Workspace, licence_name
+
+RUN_SECONDS = 24 * 3600  # from opening to the moment the opening tree can be claimed whatever happens
+
+
+def new_job(site: Site, quote: Quote) -> Workspace:
+    """Make the job's key and its folder; no money has moved. The folder's name comes from the key."""
+    if quote.runner != site.runner.account.address:
+        raise InvalidInput("The quote names another runner than this machine.", hint="Quote the job again here.")
+    job_pk = site.runner.keys.create()
+    documents = {
+        "recipe.json": quote.recipe.encode(),
+        "committee.json": quote.committee.encode(),
+        "tree.cbor": quote.tree.encode(),
+    }
+    for line in quote.accepted:
+        documents[licence_name(line.consent_id)] = line.licence.encode()
+    job = Workspace.create(site.jobs / hashlib.sha256(job_pk).hexdigest()[:16], documents)
+    job.note(payer=to_hex(quote.payer), job_pk=to_hex(job_pk))
+    if quote.rejected:
+        job.put_value(
+            "refusals.json",
+            [
+                {
+                    "consent": to_hex(line.consent_id),
+                    "owner": to_hex(line.licence.consent.owner),
+                    "asset": to_hex(line.licence.consent.asset),
+                    "where": "quote",
+                    "reasons": [{"keeper": 0, "reason": reason} for reason in line.reasons],
+                }
+                for line in quote.rejected
+            ],
+        )
+    return job
+
+
+def licences_of(job: Workspace) -> dict[ConsentId, Licence]:
+    """The licences that the job's tree pays for, by consent."""
+    tree = SumTree.decode(job.get("tree.cbor"))
+    return {
+        leaf.consent_id: Licence.decode(job.get(licence_name(leaf.consent_id)))
+        for leaf in tree.leaves
+        if leaf.consent_id != FEE
+    }
+
+
+def open_job(site: Site, job: Workspace, payer: Account, *, seconds: int = RUN_SECONDS) -> Order:
+    """Lock the money and open the job, which ends `seconds` from now at the latest."""
+    order, counted, former = _draft(site, job, payer, seconds)
+    deposited = balance(site.market, payer.address).deposited
+    tree = SumTree.decode(job.get("tree.cbor"))
+    if deposited < tree.total:
+        raise Refused(
+            f"The job costs {tree.total} UNITs and {deposited} are deposited.",
+            hint=f"Deposit {tree.total - deposited} more first: `allod deposit`.",
+            missing=tree.total - deposited,
+        )
+    site.report(Progress("open"))
+    prepared = prepare_open(site.market, payer, order, [licence.consent for licence in counted], former)
+    job.put_value("opening.cbor", {"v": 1, "order": order.encode(), "raw": prepared.raw, "hash": prepared.tx_hash})
+    job.advance(State.OPENING)
+    return finish_opening(site, job)
+
+
+def finish_opening(site: Site, job: Workspace) -> Order:
+    """Send the stored transaction, again if need be, and note the open job.
+
+    Where the chain refused it for good, the job is quoted again and `Refused` says why.
+    """
+    stored = job.get_value("opening.cbor")
+    order, prepared = Order.decode(stored["order"]), Prepared(stored["raw"], stored["hash"])
+    try:
+        receipt = site.market.chain.submit(prepared)
+    except Refused:
+        job.advance(State.QUOTED)
+        raise
+    opened = read_opening(site.market, order, receipt)
+    note_transaction(job, "open", receipt)
+    job.put("order.cbor", opened.encode())
+    job.advance(State.OPEN, job_id=to_hex(opened.job_id))
+    return opened
+
+
+def note_transaction(job: Workspace, what: str, receipt: Receipt) -> None:
+    """Add a transaction to the job's list; noting one twice changes nothing."""
+    listed: list[dict[str, Any]] = job.get_value("transactions.json") if job.has("transactions.json") else []
+    entry = {
+        "what": what,
+        "hash": to_hex(receipt.tx_hash),
+        "gas": receipt.gas_used,
+        "block": receipt.block_number,
+    }
+    if all(other["hash"] != entry["hash"] for other in listed):
+        job.put_value("transactions.json", [*listed, entry])
+
+
+def _draft(site: Site, job: Workspace, payer: Account, seconds: int) -> tuple[Order, list[Licence], list[int]]:
+    tree = SumTree.decode(job.get("tree.cbor"))
+    facts = job.facts
+    if from_hex(facts["payer"], 20) != payer.address:
+        raise InvalidInput("The job was quoted for another payer.", hint="Quote it again for this one.")
+    job_pk = from_hex(facts["job_pk"])
+    site.runner.keys.open(job_pk)  # an honest runner opens no job under a key it did not make
+    licences = licences_of(job)
+    counted = [(consent_id, licence) for consent_id, licence in licences.items() if licence.consent.max_uses]
+    fee = tree.find(FEE)
+    lane, former = free_lane(site.market, payer.address)
+    order = Order(
+        chain_id=site.market.chain_id,
+        escrow=site.market.escrow.address,
+        payer=Address(payer.address),
+        lane=lane,
+        opened=0,
+        start=site.market.chain.block().timestamp + seconds,
+        runner=site.runner.account.address,
+        recipe_hash=Recipe.decode(job.get("recipe.json")).hash,
+        job_pk=job_pk,
+        fee=0 if fee is None else tree.leaves[fee].amount,
+        q=site.committee.q,
+        keepers=site.committee.addresses,
+        root=tree.root,
+        counted=tuple(consent_id for consent_id, _ in counted),
+    )
+    return order, [licence for _, licence in counted], former

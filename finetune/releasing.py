@@ -1,0 +1,142 @@
+"""Asking keepers for every consent of an open job, and opening what they give.
+
+A refusal is no failure of the job: it is written down with each keeper's reason, and the job goes on with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from consent.keeper.client import Released, deposit_tree, release
+from consent.keeper.receipt import Receipt
+from consent.keeper.request import ReleaseRequest, SharedObject
+from consent.order import Order
+from consent.tree import SumTree
+from core.encoding import to_hex
+from core.errors import AllodError, Refused
+from core.ids import ConsentId
+from finetune.access import Access
+from finetune.broker import Progress
+from finetune.licence import Licence
+from finetune.site import Site
+from finetune.workspace import Workspace
+
+
+@dataclass
+class Doors:
+    """The consents that opened, those that keepers refused, and objects that stayed closed with the reason."""
+
+    accesses: list[Access] = field(default_factory=list)
+    refused: dict[ConsentId, dict[int, str]] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
+
+
+def open_doors(site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence]) -> Doors:
+    """Hand in the tree, then ask t keepers for every consent's objects. Receipts and refusals go to the job's folder.
+
+    `Refused` only if too few keepers took the tree: then nothing can be released at all.
+    """
+    private = site.runner.keys.open(order.job_pk)
+    tree = SumTree.decode(job.get("tree.cbor"))
+    recipe = job.get("recipe.json")
+    failed = deposit_tree(site.keepers, order, tree)
+    if len(site.keepers) - len(failed) < site.committee.t:
+        raise Refused(
+            "Too few keepers took the job's tree, so none of them can release anything.",
+            hint="Run the job again when they answer; its money stays locked until it ends.",
+            reasons=failed,
+        )
+    doors, receipts = Doors(), list[Receipt]()
+    try:
+        for consent_id, licence in licences.items():
+            access = Access(licence, consent_id, order, site.market.token.address, site.committee, site.blocks)
+            try:
+                found = _ask(site, order, recipe, access, private)
+            except Refused as error:
+                doors.refused[consent_id] = error.detail.get("reasons") or {0: error.message}
+                site.report(Progress("release", note=error.message, owners=len(doors.accesses)))
+                continue
+            receipts += found.receipts
+            doors.closed += access.unlock(private, found.shares).values()
+            doors.accesses.append(access)
+            site.report(Progress("release", owners=len(doors.accesses)))
+    finally:
+        _keep_receipts(job, receipts)
+        add_refusals(job, licences, doors.refused, "release")
+    return doors
+
+
+def receipts_of(job: Workspace) -> list[Receipt]:
+    """Every receipt that the job's folder holds."""
+    rows = job.get_value("receipts.cbor")["receipts"] if job.has("receipts.cbor") else []
+    return [Receipt.read(row) for row in rows]
+
+
+def add_refusals(
+    job: Workspace,
+    licences: Mapping[ConsentId, Licence],
+    refused: Mapping[ConsentId, Mapping[int, str]],
+    where: str,
+) -> None:
+    """Note consents that take no part, or no longer; what was said about one at the same place before is replaced."""
+    fresh: list[dict[str, Any]] = [
+        {
+            "consent": to_hex(consent_id),
+            "owner": to_hex(licences[consent_id].consent.owner),
+            "asset": to_hex(licences[consent_id].consent.asset),
+            "where": where,
+            "reasons": [{"keeper": index, "reason": reason} for index, reason in sorted(reasons.items())],
+        }
+        for consent_id, reasons in refused.items()
+    ]
+    if fresh:
+        told = {(entry["consent"], where) for entry in fresh}
+        kept = [entry for entry in refusals_of(job) if (entry["consent"], entry["where"]) not in told]
+        job.put_value("refusals.json", kept + fresh)
+
+
+def refusals_of(job: Workspace) -> list[dict[str, Any]]:
+    """What was refused, where (quote, release, training) and why."""
+    return list(job.get_value("refusals.json")) if job.has("refusals.json") else []
+
+
+def _ask(site: Site, order: Order, recipe: bytes, access: Access, private: bytes) -> Released:
+    licence = access.licence
+    objects = []
+    for index, (manifest, decoded) in enumerate(zip(licence.manifests, licence.objects, strict=True)):
+        row, row_index, row_proof = licence.table.row(decoded.object_id)
+        proof = tuple(licence.tree.proof(index))
+        objects.append(SharedObject(manifest, index, proof, row, row_index, tuple(row_proof)))
+    request = ReleaseRequest(
+        committee_id=site.committee.id,
+        order=order,
+        consent=licence.consent,
+        terms=licence.terms_bytes,
+        recipe=recipe,
+        header=licence.header_bytes,
+        table=licence.table.head_bytes,
+        table_sig=licence.table.sig,
+        objects=tuple(objects),
+    )
+    try:
+        return release(
+            site.keepers,
+            site.committee,
+            site.market.token.address,
+            request,
+            site.runner.account,
+            lambda object_id, keeper, sealed: access.share_opens(private, object_id, keeper, sealed),
+        )
+    except Refused:
+        raise
+    except AllodError as error:
+        raise Refused(error.message, hint=error.hint) from None
+
+
+def _keep_receipts(job: Workspace, receipts: list[Receipt]) -> None:
+    known = receipts_of(job)
+    signatures = {receipt.sig for receipt in known}
+    known += [receipt for receipt in receipts if receipt.sig not in signatures]
+    job.put_value("receipts.cbor", {"v": 1, "receipts": [receipt.fields() for receipt in known]})

@@ -1,0 +1,42 @@
+"""Where jobs run: the contracts, the keepers, the block store, the runner's machine, and who is told of progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from consent.committee import Committee
+from consent.keeper.client import Ports
+from consent.keeper.port import KeeperPort
+from consent.market.place import Market
+from finetune.broker import Progress
+from finetune.jobkey import Runner
+from finetune.watch import Pace
+from vault.blocks import BlockStore
+
+
+def in_silence(_: Progress) -> None:
+    """A report that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One runner's surroundings. `ports` lead to the committee's keepers, in the order of their indices."""
+
+    market: Market
+    committee: Committee
+    ports: Sequence[KeeperPort]
+    blocks: BlockStore
+    runner: Runner
+    jobs: Path
+    report: Callable[[Progress], None] = in_silence
+    clock: Callable[[], float] = time.time
+    pace: Pace = field(default_factory=Pace)
+    threads: int = 0
+
+    @property
+    def keepers(self) -> Ports:
+        """The ports by keeper index."""
+        return dict(enumerate(self.ports, start=1))
