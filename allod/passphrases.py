@@ -43,3 +43,22 @@ def _first_line(file: Path) -> str:
         raise InvalidInput(
             f"The passphrase file cannot be read: {type(error).__name__}.", hint=f"Check {file}."
         ) from None
+
+
+def read_words(file: Path | None) -> str:
+    """The 24 recovery words from `file` ("-" means stdin), else as they are typed without an echo."""
+    if file is None:
+        if not sys.stdin.isatty():
+            raise InvalidInput(
+                "The 24 words are needed and there is no terminal to ask on.", hint="Give --words-file FILE (or -)."
+            )
+        import getpass
+
+        return getpass.getpass("The 24 words: ")
+    if str(file) == "-":
+        return sys.stdin.read(MAX_LENGTH)
+    try:
+        with file.open(encoding="utf-8") as source:
+            return source.read(MAX_LENGTH)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The words' file cannot be read: {type(error).__name__}.", hint=f"Check {file}.") from None

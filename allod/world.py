@@ -122,10 +122,9 @@ class World:
     @cached_property
     def developer(self) -> Account:
         """The development chain's account that deploys, relays and runs the faucet. Its key is public."""
-        from consent.chain.account import Account
-        from consent.chain.embedded import DEVELOPER_KEY
+        from consent.chain.embedded import developer
 
-        return Account(DEVELOPER_KEY)
+        return developer()
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -196,13 +195,14 @@ class World:
         from consent.keeper.node import Keeper
         from consent.keeper.port import InProcessPort
 
-        committee, ports = self.committee, []
+        committee = self.committee
+        ports: list[KeeperPort] = []
         for index in range(1, KEEPERS + 1):
             keeper = Keeper(self.home / "keepers" / str(index), self.chain, self.deployment)
             self._closing.callback(keeper.close)
             keeper.join(committee)
             ports.append(InProcessPort(keeper))
-        return list(ports)
+        return ports
 
     @cached_property
     def runner(self) -> Runner:

@@ -8,11 +8,12 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from core.errors import Busy
+from core.errors import Busy, Conflict
 
 
 def sync_directory(path: Path) -> None:
@@ -42,6 +43,41 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     sync_directory(path.parent)
 
 
+def write_pieces(path: Path, pieces: Iterable[bytes], *, overwrite: bool = False) -> int:
+    """Write a stream to `path` (mode 0600), whole or not at all; its size in bytes.
+
+    Raises `Conflict` if `path` exists, unless `overwrite`. If `pieces` fails, no file is left.
+    """
+    if not overwrite and os.path.lexists(path):
+        raise _exists(path)
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".allod-new-")  # mkstemp makes it 0600
+    try:
+        size = 0
+        with os.fdopen(fd, "wb") as file:
+            for piece in pieces:
+                size += file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(name, path)
+        else:
+            try:
+                os.link(name, path)  # fails where a rename would overwrite
+            except FileExistsError:
+                raise _exists(path) from None
+            os.unlink(name)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    sync_directory(path.parent)
+    return size
+
+
+def _exists(path: Path) -> Conflict:
+    return Conflict(f"{path} exists already.", hint="Choose another name, or say that it may be replaced.")
+
+
 class Lock:
     """An exclusive advisory lock (flock) on `path`; the kernel frees it when the holder dies."""
 
@@ -64,7 +100,7 @@ class Lock:
                 hint="Wait until it has finished, or stop that process.",
                 path=str(self._path),
             ) from None
-        command = " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.argv[:4]))
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
         note = json.dumps({"pid": os.getpid(), "command": command}).encode()
         os.ftruncate(fd, 0)
         os.pwrite(fd, note, 0)

@@ -1,0 +1,194 @@
+"""What owners do in a home: open their vault, publish, offer, grant, revoke; and what restoring brings back.
+
+Promises: a signed consent and a published dataset are in the vault's sealed records before anyone else hears of them,
+so that words and blocks bring back all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from allod.identities import Unlocked
+from allod.world import World
+from consent.grant import Consent
+from consent.keeper.client import Revoked, revoke_everywhere
+from consent.market import granting, revoking
+from consent.market.granting import Granted, SignedConsent
+from consent.market.place import Sent
+from consent.market.publication import Publication
+from consent.market.publish import Published, publish
+from consent.market.revoking import SignedRevocation
+from consent.records import ConsentRow
+from consent.terms import Terms
+from core.errors import NotFound, Refused
+from core.ids import NOBODY, Address, Asset, ObjectId
+from vault.catalogue import DatasetRow
+from vault.cid import Cid
+from vault.datasets import read_card
+from vault.vault import Vault
+
+CONSENT_RECORD = "consent"
+DATASET_RECORD = "dataset"
+
+
+@contextmanager
+def opened_vault(world: World, owner: Unlocked) -> Iterator[Vault]:
+    """The owner's vault at its newest head; blocks that are an older copy than this home has seen are a `Conflict`."""
+    vault_id = owner.identity.vault_id
+    row = world.catalogue.head(vault_id)
+    hint = Cid.parse(row.head) if row else None
+    vault = Vault(owner.root, vault_id, world.blocks, hint=hint, sequence=row.sequence if row else 0)
+    try:
+        yield vault
+    finally:
+        if vault.head_cid is not None:
+            world.catalogue.saw_head(vault_id, str(vault.head_cid), vault.sequence)
+
+
+def publish_dataset(
+    world: World, owner: Unlocked, vault: Vault, object_ids: Sequence[ObjectId], card: dict[str, Any], terms: Terms
+) -> Published:
+    """Share the objects' keys among this home's keepers, put the dataset on chain and into the catalogue."""
+    committee = world.committee
+    done = publish(
+        world.market,
+        world.relayer,
+        vault,
+        world.blocks,
+        owner.account,
+        object_ids,
+        card,
+        terms,
+        committee,
+        [committee.hash],
+    )
+    _list_dataset(world, owner.identity.address, done.asset, done.publication, done.cid)
+    return done
+
+
+def _list_dataset(world: World, owner: Address, asset: Asset, publication: Publication, cid: Cid) -> None:
+    header = publication.header
+    title = str(read_card(world.blocks, header).card.get("title", ""))[:200]
+    row = DatasetRow(asset=asset, owner=owner, vault_id=header.vault_id, title=title, publication=str(cid))
+    row.objects, row.records = header.objects, header.records
+    world.catalogue.add(row)
+
+
+def publication_of(world: World, asset: Asset) -> Publication:
+    """A dataset's public documents, proved against its asset."""
+    row = world.catalogue.get(asset)
+    found = Publication.load(world.blocks, Cid.parse(row.publication))
+    found.check(Address(row.owner), asset)
+    return found
+
+
+def signed_consents(vault: Vault) -> list[SignedConsent]:
+    """Every consent that this owner ever signed."""
+    return [SignedConsent(Consent.decode(body["consent"]), body["signature"]) for body in vault.records(CONSENT_RECORD)]
+
+
+def sign_consent(
+    world: World,
+    owner: Unlocked,
+    vault: Vault,
+    asset: Asset,
+    purpose: str,
+    *,
+    grantee: Address = NOBODY,
+    expiry: int | None = None,
+    max_uses: int | None = None,
+) -> SignedConsent:
+    """Sign a consent for one trainer, or an open offer; it is in the vault's records before it is known to anyone."""
+    if not any(body["asset"] == asset for body in vault.records(DATASET_RECORD)):
+        raise NotFound("This vault has published no such dataset.", hint="`allod dataset list` shows the assets.")
+    terms = publication_of(world, asset).terms
+    known = [signed.consent for signed in signed_consents(vault)]
+    address = owner.identity.address
+    consent = granting.draft(
+        world.market, address, asset, terms, purpose, known, grantee=grantee, expiry=expiry, max_uses=max_uses
+    )
+    signed = granting.sign(world.market, owner.account, consent)
+    vault.save_record(CONSENT_RECORD, {"consent": consent.encode(), "signature": signed.signature})
+    _list_consent(world, signed)
+    return signed
+
+
+def _list_consent(world: World, signed: SignedConsent) -> None:
+    consent, market = signed.consent, world.market
+    world.consents.add(
+        ConsentRow(
+            digest=consent.digest(market.chain_id, market.token.address),
+            owner=consent.owner,
+            grantee=consent.grantee,
+            asset=consent.asset,
+            consent=consent.encode(),
+            signature=signed.signature,
+        )
+    )
+
+
+def grant(world: World, signed: SignedConsent) -> Granted:
+    """Have the relayer mint the token of a named consent; `Refused` with the contract's reason."""
+    done = granting.grant(world.market, world.relayer, [signed])
+    if done.skipped:
+        raise Refused(done.skipped[0][1], hint="Ask the owner for a new consent.")
+    return done
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What revoking did: the transactions, and how many keepers stored each message of how many that make it certain."""
+
+    sent: tuple[Sent, ...]
+    stored: int
+    needed: int
+
+
+def end_consents(world: World, owner: Unlocked, consents: Sequence[Consent]) -> Ended:
+    """End these consents: named ones by their tokens, offers with every token that anyone took of them.
+
+    The keepers hear of it first, so that it counts before a block has it.
+    """
+    named = [consent for consent in consents if not consent.is_offer]
+    offers = [consent for consent in consents if consent.is_offer]
+    account, market = owner.account, world.market
+    held = [(consent, consent.grantee) for consent in named]
+    messages = revoking.sign_revoke(market, account, held)
+    messages += revoking.sign_revoke_nonces(market, account, offers)
+    return _end(world, messages)
+
+
+def end_all(world: World, owner: Unlocked) -> Ended:
+    """End every consent of the owner's epoch."""
+    return _end(world, [revoking.sign_revoke_all(world.market, owner.account)])
+
+
+def _end(world: World, messages: Sequence[SignedRevocation]) -> Ended:
+    market = world.market
+    told: list[Revoked] = []
+    sent: list[Sent] = []
+    for message in messages:
+        told.append(
+            revoke_everywhere(
+                world.ports, world.committee, market.chain_id, market.token.address, message.message, message.signature
+            )
+        )
+        sent.append(revoking.relay_revocation(market, world.relayer, message))
+    stored = min((len(one.stored) for one in told), default=0)
+    return Ended(tuple(sent), stored, told[0].needed if told else 0)
+
+
+def relist(world: World, owner: Unlocked, vault: Vault) -> tuple[int, int]:
+    """After a restore: put the vault's datasets and signed consents back into this home's lists; how many of each."""
+    datasets = vault.records(DATASET_RECORD)
+    for body in datasets:
+        cid = Cid.from_link(body["publication"])
+        publication = Publication.load(world.blocks, cid)
+        _list_dataset(world, owner.identity.address, Asset(body["asset"]), publication, cid)
+    consents = signed_consents(vault)
+    for signed in consents:
+        _list_consent(world, signed)
+    return len(datasets), len(consents)
