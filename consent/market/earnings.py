@@ -16,7 +16,8 @@ from consent.market.place import Market, Relayer, Sent
 from consent.tree import SumTree
 from core.ids import Address, ConsentId, JobId
 
-CLAIMS = 32  # claims of one call, the contract's bound
+CLAIMS = 16  # claims of one call, the contract's bound
+CLAIM_GAS = 120_000  # gas that one claim may take beside its proof: enough for the currency's own transfer
 
 _SKIPPED = {
     1: "The lane serves another job now.",
@@ -150,14 +151,16 @@ def total(found: Iterable[Earning], state: EarningState) -> int:
 
 
 def claim(market: Market, relayer: Relayer, found: Sequence[Earning]) -> Claimed:
-    """Pay the claimable ones of these earnings out to their payees, 32 in a transaction, at the relayer's cost."""
+    """Pay the claimable ones of these earnings out to their payees, sixteen in a transaction, at the relayer's cost."""
     ready = [earning for earning in found if earning.state is EarningState.CLAIMABLE]
     skipped = [(x, f"It is {x.state.value}.") for x in found if x.state is not EarningState.CLAIMABLE]
     paid: list[Earning] = []
     sent = []
     for start in range(0, len(ready), CLAIMS):
         chunk = ready[start : start + CLAIMS]
-        done = relayer.send("claim", market.escrow, "claim_many", [_claim_of(earning) for earning in chunk])
+        structs = [_claim_of(earning) for earning in chunk]
+        gas = 60_000 + sum(CLAIM_GAS + 2_000 * len(struct["proof"]) for struct in structs)
+        done = relayer.send("claim", market.escrow, "claim_many", structs, gas=gas)
         sent.append(done)
         reasons = {
             int(event.args["index"]): int(event.args["reason"])

@@ -5,7 +5,7 @@ Promises: one nonce serves one consent; a bad consent in a batch is reported, ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consent.chain.account import Account, recover
@@ -18,6 +18,8 @@ from consent.validity import TokenStatus
 from core.errors import Conflict, InvalidInput, Refused
 from core.ids import NOBODY, Address, Asset, ConsentId
 
+WALLETS = 12  # consents of contract wallets in one call: below the gas that one transaction may take (EIP-7825)
+WALLET_GAS = 1_150_000  # what ConsentToken grants an ERC-1271 wallet, and the mint
 LIVE_PAIRS = 1024  # pairs in one call of `live`; the contract takes 8,192, embedded chains answer sooner with fewer
 
 _SKIPPED = {
@@ -132,10 +134,9 @@ def grant(market: Market, relayer: Relayer, consents: Sequence[SignedConsent]) -
     skipped = [(signed, "An offer is taken by its trainer, not granted.") for signed in consents if signed not in named]
     minted: list[ConsentId] = []
     sent = []
-    for start in range(0, len(named), BATCH):
-        batch = named[start : start + BATCH]
+    for batch, gas in _batches(market, named):
         structs = [signed.consent.as_tuple() for signed in batch]
-        done = relayer.send("grant", market.token, "redeem", structs, [signed.signature for signed in batch])
+        done = relayer.send("grant", market.token, "redeem", structs, [signed.signature for signed in batch], gas=gas)
         sent.append(done)
         # One event for each consent, in their order: its mint, or why it was skipped.
         events = [e for e in market.token.decode(done.receipt.logs) if e.name in ("Transfer", "Skipped")]
@@ -146,6 +147,18 @@ def grant(market: Market, relayer: Relayer, consents: Sequence[SignedConsent]) -
                 reason = int(event.args["reason"])
                 skipped.append((signed, _SKIPPED.get(reason, "The contract skipped it for another reason.")))
     return Granted(tuple(minted), tuple(skipped), tuple(sent))
+
+
+def _batches(market: Market, named: list[SignedConsent]) -> Iterator[tuple[list[SignedConsent], int | None]]:
+    """Batches of one call. Contract wallets go apart and with all the gas that the contract lets each of them use."""
+    wallets = {owner for owner in {signed.consent.owner for signed in named} if market.chain.code(owner)}
+    keyed = [signed for signed in named if signed.consent.owner not in wallets]
+    for start in range(0, len(keyed), BATCH):
+        yield keyed[start : start + BATCH], None
+    walleted = [signed for signed in named if signed.consent.owner in wallets]
+    for start in range(0, len(walleted), WALLETS):
+        batch = walleted[start : start + WALLETS]
+        yield batch, 100_000 + WALLET_GAS * len(batch)
 
 
 def take(market: Market, trainer: Account, offer: SignedConsent) -> tuple[ConsentId, Sent]:

@@ -127,11 +127,7 @@ def settle(
     `signatures` by keeper address; the quorum is taken from them in the committee's order.
     """
     integer(final_root, "The final root", at_most=UINT256_MAX)
-    usable = [
-        [index << 8 | sig[64], int.from_bytes(sig[:32], "big"), int.from_bytes(sig[32:64], "big")]
-        for index, keeper in enumerate(order.keepers)
-        if (sig := signatures.get(keeper)) is not None
-    ]
+    usable = [_compact(signatures[keeper]) for keeper in order.keepers if keeper in signatures]
     if len(usable) < order.q:
         raise Refused(
             f"Only {len(usable)} of the committee's keepers signed the settlement; it takes {order.q}.",
@@ -154,6 +150,12 @@ def settle(
         list(order.keepers),
         usable[: order.q],
     )
+
+
+def _compact(signature: bytes) -> list[int]:
+    """(r, s with the parity of y in its top bit), ERC-2098."""
+    r, s, v = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
+    return [r, s | (v - 27) << 255]
 
 
 @dataclass(frozen=True)

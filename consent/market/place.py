@@ -78,9 +78,12 @@ class Relayer:
         """The account that sends."""
         return self.account.address
 
-    def send(self, what: str, contract: Contract, name: str, *args: Any) -> Sent:
-        """Call `name` and wait for its block; what the contract refuses is `Refused` with its reason."""
-        sent = Sent(what, contract.transact(self.account, name, *args))
+    def send(self, what: str, contract: Contract, name: str, *args: Any, gas: int | None = None) -> Sent:
+        """Call `name` and wait for its block; what the contract refuses is `Refused` with its reason.
+
+        Give `gas` where the contract goes on after a failed inner call: an estimate may be too low for that inner call.
+        """
+        sent = Sent(what, contract.transact(self.account, name, *args, gas=gas))
         if self._on_sent is not None:
             self._on_sent(sent)
         return sent

@@ -10,10 +10,11 @@ import pytest
 
 from consent.chain.account import Account
 from consent.chain.client import Chain
+from consent.chain.contract import create
 from consent.chain.deployment import deploy, faucet
 from consent.chain.embedded import EmbeddedChain, developer
 from consent.grant import Consent, nonce_of
-from consent.market.earnings import EarningState, claim, earnings, total
+from consent.market.earnings import CLAIMS, EarningState, claim, earnings, total
 from consent.market.granting import (
     SignedConsent,
     check_signature,
@@ -202,6 +203,44 @@ def test_more_consents_than_one_call_takes_go_in_several(world):
     assert live(world.market, []) == []
 
 
+WALLET = """
+# pragma version 0.4.3
+signer: immutable(address)
+@deploy
+def __init__(key: address):
+    signer = key
+@external
+@view
+def isValidSignature(digest: bytes32, signature: Bytes[65]) -> bytes4:
+    spent: uint256 = 0
+    for i: uint256 in range(2000):
+        spent += i
+    v: uint256 = convert(slice(signature, 64, 1), uint256)
+    r: uint256 = extract32(signature, 0, output_type=uint256)
+    s: uint256 = extract32(signature, 32, output_type=uint256)
+    return 0x1626ba7e if ecrecover(digest, v, r, s) == signer and spent > 0 else 0xffffffff
+"""
+
+
+def test_a_contract_wallet_grants_and_a_thirsty_one_gets_gas_enough(world):
+    import vyper
+
+    key, trainer, owner = world.person(), world.person(), world.person()
+    output = vyper.compile_code(WALLET, output_formats=["abi", "bytecode"])
+    bytecode = bytes.fromhex(output["bytecode"][2:])
+    wallet, _ = create(world.market.chain, developer(), output["abi"], bytecode, key.address)
+    plain = world.consent(owner, grantee=trainer.address)
+    consent = replace(plain.consent, owner=wallet.address)
+    digest = consent.digest(world.market.chain_id, world.market.token.address)
+    signed = SignedConsent(consent, key.sign_hash(digest))
+    check_signature(world.market, signed)
+    forged = SignedConsent(consent.with_nonce(nonce_of(0, 3, 3)), signed.signature)
+    granted = grant(world.market, world.relayer, [signed, plain, forged])
+    assert set(granted.minted) == {consent_id(world.market, item) for item in (consent, plain.consent)}
+    assert granted.skipped == ((forged, "Its owner did not sign it."),)
+    assert status(world.market, consent, trainer.address) is TokenStatus.LIVE
+
+
 def test_an_offer_is_taken_by_each_trainer_in_a_transaction_of_their_own(world):
     owner, one, two = world.person(), world.person(tokens=1), world.person(tokens=1)
     offer = world.consent(owner)
@@ -380,6 +419,20 @@ def test_a_confirmed_job_pays_every_leaf_through_the_real_escrow(world):
         reclaim(market, trainer, order.job_id)
 
 
+def test_more_leaves_than_one_call_takes_are_claimed_in_several(world):
+    market = world.market
+    trainer, runner, owner = world.person(tokens=1_000), world.person(tokens=1), world.person()
+    tree = SumTree([leaf(owner, i) for i in range(35)])
+    order = paid_job(world, trainer, runner, tree)
+    confirm(market, runner, order, bytes(32))
+    mine = earnings(market, owner.address, lambda *_: tree)
+    assert len(mine) == 34  # the leaf of 0 is nothing to earn
+    done = claim(market, world.relayer, mine)
+    assert (len(done.sent), len(done.paid), done.skipped) == (-(-34 // CLAIMS), 34, ())
+    assert balance(market, owner.address).tokens == tree.total
+    assert standing(market, order.job_id).remaining == 0
+
+
 def test_the_opening_tree_is_claimable_from_stop_when_everybody_stays_silent(world):
     market = world.market
     trainer, runner, owner = world.person(tokens=500), world.person(), world.person()
@@ -405,7 +458,7 @@ def test_the_keepers_statement_lowers_a_leaf_and_refunds_the_difference(world):
     with pytest.raises(Refused, match="2 of the committee"):
         settle(market, world.relayer, order, final.root, bytes(32), dict(list(signatures.items())[:2]))
     forged = signatures | {KEEPERS[1].address: one.sign_hash(digest)}
-    with pytest.raises(Refused, match="not the keeper"):
+    with pytest.raises(Refused, match="not the keepers"):
         settle(market, world.relayer, order, final.root, bytes(32), forged)
     settle(market, world.relayer, order, final.root, bytes(32), signatures)
     assert balance(market, trainer.address).deposited == 400
