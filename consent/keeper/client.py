@@ -1,13 +1,13 @@
 """What runners, payers and owners do with a committee: hand in trees, ask for shares, revoke, settle, read logs.
 
 Nothing a keeper says is believed: its signature, the hash of its share and its receipt are checked here, against the
-addresses of the committee that the caller accepts, and a keeper that lied is named. Ports come in the order of the
-keepers' indices 1 … n; one that leads nowhere raises `Unavailable`.
+addresses of the committee that the caller accepts, and a keeper that lied is named. Ports are given by keeper
+index; one that leads nowhere raises `Unavailable`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from core.errors import AllodError, Corrupted, InvalidInput, Refused
 from core.ids import Address, ConsentId, ObjectId
 from vault.manifest import ObjectManifest
 
-Ports = Sequence[KeeperPort]
+Ports = Mapping[int, KeeperPort]
 ShareCheck = Callable[[ObjectId, int, bytes], None]
 """Raises `Corrupted` unless this keeper's sealed share opens for the job and meets the hash its owner signed."""
 
@@ -57,7 +57,7 @@ def deposit_tree(ports: Ports, order: Order, tree: SumTree) -> dict[int, str]:
     """Hand the opening tree to every keeper; the reasons of those that did not take it, by index."""
     body = write_deposit(order, tree)
     failed = {}
-    for index, port in enumerate(ports, start=1):
+    for index, port in sorted(ports.items()):
         try:
             read_reply(port.call("tree", body), ("job",), "The keeper's reply")
         except AllodError as error:
@@ -79,11 +79,11 @@ def release(
     for part in _parts(request):
         ids = [ObjectManifest.decode(item.manifest).object_id for item in part.objects]
         given: list[tuple[int, list[bytes]]] = []
-        for index in sorted(range(1, len(ports) + 1), key=lambda index: (index in found.reasons, index)):
+        for index in sorted(ports, key=lambda index: (index in found.reasons, index)):
             if len(given) == committee.t:
                 break
             try:
-                shares, receipt = _ask(ports[index - 1], index, committee, token, part, ids, signer, check)
+                shares, receipt = _ask(ports[index], index, committee, token, part, ids, signer, check)
             except AllodError as error:
                 found.reasons[index] = error.message
                 if isinstance(error, Corrupted):
@@ -176,7 +176,7 @@ def revoke_everywhere(
     data = sign(write_revocation(message), signature)
     digest = message.digest(chain_id, token)
     stored, reasons = [], {}
-    for index, port in enumerate(ports, start=1):
+    for index, port in sorted(ports.items()):
         try:
             reply = read_reply(port.call("revoke", data), ("message", "seen", "sig"), "The keeper's reply")
             _verify_stored(reply, digest, chain_id, token, committee.addresses[index - 1])
@@ -206,7 +206,7 @@ def hand_in_ledger(
     total = LedgerTotal(order, consent, record_epochs)
     data = sign(total.encode(), signer.sign_hash(total.digest(token)))
     failed = {}
-    for index, port in enumerate(ports, start=1):
+    for index, port in sorted(ports.items()):
         try:
             read_reply(port.call("ledger", data), ("consent", "record_epochs"), "The keeper's reply")
         except AllodError as error:
@@ -255,7 +255,7 @@ def close_job(ports: Ports, order: Order, signer: Account) -> Closing:
     released: dict[int, frozenset[ConsentId]] = {}
     ledgers: dict[int, dict[ConsentId, int]] = {}
     reasons = {}
-    for index, port in enumerate(ports, start=1):
+    for index, port in sorted(ports.items()):
         try:
             reply = read_reply(port.call("settlement", data), ("released", "ledgers", "root"), "The keeper's reply")
             ids = exact_list(reply["released"], "The released consents", at_most=100_000)
@@ -279,7 +279,7 @@ def collect_settlement(
     digest = settlement_digest(order.chain_id, order.escrow, order.job_id, final.root, statement)
     signatures: dict[int, bytes] = {}
     reasons: dict[int, str] = {}
-    for index, port in enumerate(ports, start=1):
+    for index, port in sorted(ports.items()):
         if len(signatures) == committee.q:
             break
         try:

@@ -69,7 +69,7 @@ def release(station: Station, data: bytes) -> bytes:
     private = station.keys.hpke_private(seat.committee.epoch)
     sealed = []
     for row in rows:
-        share = open_share(private, seat.index, scope, head, row)
+        share = _share(private, seat, scope, head, row)
         public = seat.committee.hpke_keys[seat.index - 1]
         sealed.append(seal_release(order.job_pk, share, scope, head, row, seat.index, public, job))
     root = release_root([(row.object_id, item) for row, item in zip(rows, sealed, strict=True)])
@@ -176,6 +176,13 @@ def _row(header: DatasetHeader, head: ShareHead, item: SharedObject) -> ShareRow
     if row.object_id != manifest.object_id:
         raise Refused("A row of the share table belongs to another object.")
     return row
+
+
+def _share(private: bytes, seat: Seat, scope: Scope, head: ShareHead, row: ShareRow) -> bytes:
+    try:
+        return open_share(private, seat.index, scope, head, row)
+    except Corrupted as error:
+        raise Refused(error.message, hint=error.hint) from None
 
 
 def _require_ascending(ids: Sequence[ObjectId]) -> None:

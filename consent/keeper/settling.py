@@ -3,8 +3,8 @@
 Promises (DESIGN §6): the job is closed durably before anything is signed, and nothing is released afterwards; a leaf
 of which this keeper released a share keeps its amount, or after the owner's own revocation at least what the runner's
 ledger total is worth; the fee falls only if the runner proposes or nothing was released; the statement's hash is zero
-unless the runner proposes. A keeper signs one settlement per job: two that differ can never both find q ≥ n/2 + 1
-signatures, nor, where q is smaller, any that its rules do not bear.
+unless the runner proposes. A keeper signs one final tree and statement per job and no other, ever: where q > n/2, two
+that differ cannot both be signed; where it is smaller, the chain takes one, and each keeps these rules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from consent.keeper.station import Station
 from consent.keeper.store import Settled
 from consent.keeper.wire import unsign
 from consent.order import Order
-from consent.terms import Terms, price
+from consent.terms import Terms
 from consent.tree import FEE, SumTree
 from consent.typed import settlement_digest
 from core.encoding import encode_cbor
@@ -31,7 +31,7 @@ def settle(station: Station, data: bytes) -> bytes:
     proposal = Proposal.decode(body)
     order, final = proposal.order, proposal.final
     station.require_place(order)
-    by_runner = _proposer(proposal, signature) == order.runner
+    by_runner = _proposer(station, proposal, signature) == order.runner
     job = order.job_id
     known = station.store.settled(job)
     if known is None:
@@ -50,14 +50,17 @@ def settle(station: Station, data: bytes) -> bytes:
     return encode_cbor({"v": 1, "signature": known.signature})
 
 
-def _proposer(proposal: Proposal, signature: bytes) -> Address:
+def _proposer(station: Station, proposal: Proposal, signature: bytes) -> Address:
     try:
         signer = recover(proposal.digest, signature)
     except InvalidInput:
         signer = None
-    if signer is None or signer not in (proposal.order.payer, proposal.order.runner):
-        raise Refused("Only the job's payer or its runner may propose a settlement.")
-    return signer
+    order = proposal.order
+    if signer in (order.payer, order.runner):
+        return signer
+    if station.facts.wallet_accepts(order.payer, proposal.digest, signature, station.facts.look().latest):
+        return order.payer
+    raise Refused("Only the job's payer or its runner may propose a settlement.")
 
 
 def _closed(station: Station, order: Order) -> bytes:
@@ -78,14 +81,22 @@ def floors(station: Station, order: Order, opening: SumTree) -> dict[ConsentId, 
     ledgers = station.store.ledgers(order.job_id)
     least = {}
     for consent_id, released in station.store.released(order.job_id).items():
-        index = opening.find(consent_id)
-        if index is None:
-            raise Refused("This keeper released a share for a consent that the tree does not name.")
-        amount = opening.leaves[index].amount
+        amount = _amount(opening, consent_id)
         if consent_id in ledgers:
-            amount = min(amount, price(Terms.decode(released.terms), ledgers[consent_id]))
+            amount = min(amount, _worth(Terms.decode(released.terms), ledgers[consent_id]))
         least[consent_id] = amount
     return least
+
+
+def _amount(opening: SumTree, consent_id: ConsentId) -> int:
+    index = opening.find(consent_id)
+    if index is None:
+        raise Refused("The job's tree has no leaf for this consent.")
+    return opening.leaves[index].amount
+
+
+def _worth(terms: Terms, record_epochs: int) -> int:
+    return terms.flat + terms.per_record_epoch * record_epochs
 
 
 def _check(station: Station, order: Order, final: SumTree, statement: bytes, *, by_runner: bool) -> None:
@@ -127,8 +138,11 @@ def take_ledger(station: Station, data: bytes) -> bytes:
         signer = None
     if signer != order.runner:
         raise Refused("The ledger total is not signed by the job's runner.")
-    if consent_id not in station.store.released(order.job_id):
+    released = station.store.released(order.job_id).get(consent_id)
+    if released is None:
         raise Refused("This keeper released nothing for this consent, so its leaf needs no ledger total.")
+    if _worth(Terms.decode(released.terms), total.record_epochs) > _amount(station.tree(order), consent_id):
+        raise Refused("The ledger total is worth more than the consent's leaf.")
     now = station.now
     if station.store.ledgers(order.job_id).get(consent_id) is None:
         sight = station.facts.look()

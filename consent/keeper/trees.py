@@ -9,7 +9,8 @@ from consent.fields import constant, octets
 from consent.keeper.station import Station
 from consent.keeper.wire import any_octets, kind_of, read, write
 from consent.order import CLAIM_TIME, Order
-from consent.tree import FEE, SumTree
+from consent.tree import SumTree
+from consent.validity import check_tree
 from core.encoding import encode_cbor
 from core.errors import InvalidInput, NotFound, Refused
 from core.ids import Address, JobId
@@ -50,11 +51,8 @@ def _deposit(station: Station, data: bytes) -> bytes:
     encoded = any_octets(fields["tree"], "The tree")
     tree = SumTree.decode(encoded)
     station.require_place(order)
-    if tree.root != order.root:
-        raise Refused("The tree is not the one that the order names.")
-    fee = tree.find(FEE)
-    if (0 if fee is None else tree.leaves[fee].amount) != order.fee:
-        raise Refused("The tree's fee is not the one that the order names.")
+    for reason in check_tree(order, tree):
+        raise Refused(reason)
     if station.store.tree(order.job_id) is None:
         sight = station.facts.look()
         if station.facts.lane_word(order, sight.latest) != order.open_word:

@@ -159,8 +159,8 @@ class World:
         self.keepers.clear()
 
     @property
-    def ports(self) -> list[InProcessPort]:
-        return [InProcessPort(keeper) for keeper in self.keepers]
+    def ports(self) -> dict[int, InProcessPort]:
+        return {index: InProcessPort(keeper) for index, keeper in enumerate(self.keepers, start=1)}
 
     def consent_id(self, name: str = "ada") -> ConsentId:
         consent = self.datasets[name].consent

@@ -26,7 +26,7 @@ def test_a_receipt_follows_from_the_log_and_names_both_blocks(world: Any) -> Non
     reply = world.ask(world.request())
     receipt = Receipt.read(reply["receipt"])
     receipt.verify(world.place.chain_id, world.place.escrow, world.committee.addresses[0])
-    entries = read_log(world.ports[0])
+    entries = read_log(world.ports[1])
     assert entries[-1].kind == "release"
     assert entries[-1].previous == receipt.previous
     assert entries[-1].facts["root"] == receipt.root
