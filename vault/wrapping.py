@@ -9,16 +9,19 @@ seals a handful of messages in its life, far below the 2^32 at which random nonc
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from core.encoding import decode_cbor, encode_cbor
 from core.errors import Corrupted
 from core.ids import VaultId
 from vault.rootkey import RootKey
 
 NONCE = 12
 OVERHEAD = NONCE + 16
+PADDING = 256
 
 DEK_LABEL = "allod/wrap/v1"
 META_LABEL = "allod/meta/v1"
@@ -39,6 +42,25 @@ def unwrap(root: RootKey, label: str, vault_id: VaultId, thing: bytes, sealed: b
         return AESGCM(root.derive(label, vault_id, thing)).decrypt(sealed[:NONCE], sealed[NONCE:], None)
     except InvalidTag:
         raise _closed() from None
+
+
+def seal_document(root: RootKey, label: str, vault_id: VaultId, thing: bytes, value: dict[str, Any]) -> bytes:
+    """Wrap a map as dag-cbor, padded to whole 256 bytes so that its length tells little about a name in it."""
+    data = encode_cbor(value)
+    padded = len(data).to_bytes(4, "big") + data
+    return wrap(root, label, vault_id, thing, padded + bytes(-len(padded) % PADDING))
+
+
+def open_document(root: RootKey, label: str, vault_id: VaultId, thing: bytes, sealed: bytes) -> dict[str, Any]:
+    """Open what `seal_document` made; `Corrupted` if it belongs elsewhere or is none."""
+    padded = unwrap(root, label, vault_id, thing, sealed)
+    length = int.from_bytes(padded[:4], "big")
+    value = decode_cbor(padded[4 : 4 + length])
+    if len(padded) % PADDING or len(padded) - length - 4 not in range(PADDING) or any(padded[4 + length :]):
+        raise Corrupted("A sealed description has a wrong form.", hint="Fetch it again from another copy.")
+    if not isinstance(value, dict):
+        raise Corrupted("A sealed description is no map.", hint="Fetch it again from another copy.")
+    return value
 
 
 def _closed() -> Corrupted:

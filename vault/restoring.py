@@ -1,0 +1,83 @@
+"""Finding a vault again from its words and the blocks alone, also where heads differ or none is left."""
+
+from __future__ import annotations
+
+from core.errors import AllodError, Conflict, NotFound
+from core.ids import VaultId
+from vault.blocks import BlockStore
+from vault.cid import DAG_CBOR, Cid
+from vault.entry import read_entry
+from vault.heads import Contents, joined, read_contents, scan, write_head
+from vault.manifest import DatasetHeader, ObjectManifest
+from vault.ownrecords import open_record
+from vault.rootkey import RootKey
+
+
+def find_vault(root: RootKey, blocks: BlockStore) -> VaultId:
+    """The id of the one vault whose heads this key signed; `NotFound` if there is none."""
+    ids = {found.head.vault_id for found in scan(blocks, root.manifest_pk(), set())}
+    if not ids:
+        raise NotFound(
+            "These blocks hold no vault of these words.",
+            hint="Check the words and the folder of blocks; if the newest of its files are lost, salvage the vault.",
+        )
+    if len(ids) > 1:
+        raise Conflict("These words signed for more than one vault.", hint="Open each with its own key file.")
+    return ids.pop()
+
+
+def join_heads(root: RootKey, vault_id: VaultId, blocks: BlockStore) -> None:
+    """Where several newest heads differ, write one that follows them all and holds what any of them holds."""
+    found = [item for item in scan(blocks, root.manifest_pk(), set()) if item.head.vault_id == vault_id]
+    newest = max(item.head.sequence for item in found)
+    rivals = sorted((item for item in found if item.head.sequence == newest), key=lambda item: item.cid)
+    if len(rivals) > 1:
+        union = joined([read_contents(blocks, item.head) for item in rivals])
+        write_head(root, vault_id, blocks, newest + 1, union)
+        blocks.flush()
+
+
+def salvage_vault(root: RootKey, blocks: BlockStore) -> VaultId:
+    """List again, in a head of its own, every manifest, record and dataset header of this key; the vault's id."""
+    ids: set[VaultId] = set()
+    parts: list[tuple[int, Contents]] = []
+    for cid in sorted(blocks.cids(DAG_CBOR)):
+        try:
+            vault_id, order, part = _salvaged(root, cid, blocks.get(cid))
+        except AllodError:
+            continue  # damaged, somebody else's, or a block of another kind
+        ids.add(vault_id)
+        parts.append((order, part))
+    if len(ids) != 1:
+        raise NotFound("These blocks hold no one vault that these words open.", hint="Check the words and the folder.")
+    vault_id = ids.pop()
+    union = joined([part for _, part in sorted(parts, key=lambda item: item[0])])
+    heads = scan(blocks, root.manifest_pk(), set())
+    last = max((found.head.sequence for found in heads if found.head.vault_id == vault_id), default=0)
+    write_head(root, vault_id, blocks, last + 1, union)
+    blocks.flush()
+    return vault_id
+
+
+def _salvaged(root: RootKey, cid: Cid, data: bytes) -> tuple[VaultId, int, Contents]:
+    """Whose block this is, when it was added (objects only), and where it belongs; an error if it is not this key's."""
+    for read in (_as_object, _as_dataset):
+        try:
+            return read(root, cid, data)
+        except AllodError:
+            continue
+    record = open_record(root, data)
+    return record.vault_id, 0, Contents(records=(cid,))
+
+
+def _as_object(root: RootKey, cid: Cid, data: bytes) -> tuple[VaultId, int, Contents]:
+    manifest = ObjectManifest.decode(data)
+    entry = read_entry(root, manifest, cid, ())
+    return manifest.vault_id, int(entry.added.timestamp()), Contents(objects=(cid,))
+
+
+def _as_dataset(root: RootKey, cid: Cid, data: bytes) -> tuple[VaultId, int, Contents]:
+    header = DatasetHeader.decode(data)
+    if header.manifest_pk != root.manifest_pk():
+        raise NotFound("Another vault's dataset.")
+    return header.vault_id, 0, Contents(datasets=(cid,))
