@@ -135,7 +135,7 @@ def _run(site: Site, job: Workspace, work: Work, payer: Account | None, seconds:
         _check_base(work.base, recipe)
     with ExitStack() as stack:
         # Its imports take seconds, in which the job is opened and the keepers are asked.
-        trainer = stack.enter_context(TrainerProcess()) if needs_training else None
+        trainer = stack.enter_context(site.trainer()) if needs_training else None
         if job.state is State.QUOTED:
             if payer is None:
                 raise InvalidInput("The job is not open yet.", hint="Run it as its payer.")

@@ -13,6 +13,7 @@ from consent.keeper.port import KeeperPort
 from consent.market.place import Market
 from finetune.broker import Progress
 from finetune.jobkey import Runner
+from finetune.trainer_process import TrainerProcess
 from finetune.watch import Pace
 from vault.blocks import BlockStore
 
@@ -35,6 +36,7 @@ class Site:
     clock: Callable[[], float] = time.time
     pace: Pace = field(default_factory=Pace)
     threads: int = 0
+    trainer: Callable[[], TrainerProcess] = TrainerProcess
 
     @property
     def keepers(self) -> Ports:

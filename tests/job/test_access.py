@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
 from core.errors import Corrupted, InvalidInput, NotFound
 from core.ids import Asset
 from finetune.licence import Licence
+from tests.job.by_hand import HandJob, make_hand_job
 from vault.cid import RAW
 from vault.hpke import hpke_generate
 from vault.readers import Record
-
-if TYPE_CHECKING:
-    from tests.job.conftest import HandJob
 
 FILES = {"one": b"".join(b"Ada notes line %d here.\n" % i for i in range(5)), "two": b"A short text of its own."}
 
 
 @pytest.fixture
-def job(hand_job: Callable[..., HandJob]) -> HandJob:
-    return hand_job((FILES, 6), ({"b": b"Bruno wrote only this."}, 1))
+def job() -> HandJob:
+    return make_hand_job((FILES, 6), ({"b": b"Bruno wrote only this."}, 1))
 
 
 def test_released_shares_open_exactly_the_owners_records(job: HandJob) -> None:
