@@ -145,6 +145,7 @@ def free_lane(market: Market, payer: Address) -> tuple[int, list[int]]:
     now = market.chain.block().timestamp
     current = [course for course in courses(market, payer) if course.current]
     for course in sorted(current, key=lambda item: item.opening.lane):
-        if now > course.opening.opened and (remaining(market, course) == 0 or now > course.claims_end):
+        # A job that pays nothing has an empty lane from the start, but it is open until its claims begin.
+        if now >= course.start and (remaining(market, course) == 0 or now > course.claims_end):
             return course.opening.lane, course.preimage
     return max((course.opening.lane + 1 for course in current), default=0), [0, 0, 0]

@@ -505,6 +505,17 @@ def test_a_lane_is_reused_once_paid_out_and_old_claims_do_not_come_back(world):
     assert not standing(market, first.job_id).current
 
 
+def test_an_open_job_that_pays_nothing_keeps_its_lane(world):
+    market = world.market
+    trainer, runner, owner = world.person(tokens=1), world.person(tokens=1), world.person()
+    tree = SumTree([leaf(owner, 0)])
+    order, _ = open_job(market, trainer, world.order(trainer, runner, tree), [], [0, 0, 0])
+    market.chain.mine()
+    assert free_lane(market, trainer.address)[0] == 1
+    confirm(market, runner, order, bytes(32))
+    assert free_lane(market, trainer.address)[0] == 0
+
+
 def test_what_nobody_claims_returns_after_180_days_and_not_before(world):
     market = world.market
     trainer, runner, owner = world.person(tokens=300), world.person(tokens=1), world.person()
