@@ -64,7 +64,7 @@ def open_doors(site: Site, job: Workspace, order: Order, licences: Mapping[Conse
             site.report(Progress("release", owners=len(doors.accesses)))
     finally:
         _keep_receipts(job, receipts)
-        add_refusals(job, licences, doors.refused, "release")
+        set_refusals(job, licences, doors.refused, "release")
     return doors
 
 
@@ -80,8 +80,31 @@ def add_refusals(
     refused: Mapping[ConsentId, Mapping[int, str]],
     where: str,
 ) -> None:
-    """Note consents that take no part, or no longer; what was said about one at the same place before is replaced."""
-    fresh: list[dict[str, Any]] = [
+    """Note consents that take no part, or no longer; keeper 0 stands for this runner."""
+    known = refusals_of(job)
+    told = {(entry["consent"], entry["where"]) for entry in known}
+    fresh = [entry for entry in _entries(licences, refused, where) if (entry["consent"], where) not in told]
+    if fresh:
+        job.put_value("refusals.json", known + fresh)
+
+
+def set_refusals(
+    job: Workspace,
+    licences: Mapping[ConsentId, Licence],
+    refused: Mapping[ConsentId, Mapping[int, str]],
+    where: str,
+) -> None:
+    """Replace what was noted about `where` before: an earlier attempt's refusals may no longer hold."""
+    known = refusals_of(job)
+    kept = [entry for entry in known if entry["where"] != where] + _entries(licences, refused, where)
+    if kept != known:
+        job.put_value("refusals.json", kept)
+
+
+def _entries(
+    licences: Mapping[ConsentId, Licence], refused: Mapping[ConsentId, Mapping[int, str]], where: str
+) -> list[dict[str, Any]]:
+    return [
         {
             "consent": to_hex(consent_id),
             "owner": to_hex(licences[consent_id].consent.owner),
@@ -91,10 +114,6 @@ def add_refusals(
         }
         for consent_id, reasons in refused.items()
     ]
-    if fresh:
-        told = {(entry["consent"], where) for entry in fresh}
-        kept = [entry for entry in refusals_of(job) if (entry["consent"], entry["where"]) not in told]
-        job.put_value("refusals.json", kept + fresh)
 
 
 def refusals_of(job: Workspace) -> list[dict[str, Any]]:

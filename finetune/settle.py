@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from consent.chain.account import Account
-from consent.keeper.client import NO_STATEMENT, Closing, close_job, collect_settlement, hand_in_ledger
+from consent.keeper.client import (
+    NO_STATEMENT,
+    Closing,
+    close_job,
+    collect_settlement,
+    deposit_tree,
+    hand_in_ledger,
+)
 from consent.market.lanes import courses
 from consent.market.paying import confirm, settle
 from consent.market.place import Relayer
@@ -24,7 +31,7 @@ from finetune.broker import Progress
 from finetune.ledger import Tally, owed, read_ledger
 from finetune.licence import Licence
 from finetune.opening import licences_of, note_transaction
-from finetune.releasing import receipts_of
+from finetune.releasing import receipts_of, refusals_of
 from finetune.site import Site
 from finetune.workspace import State, Workspace
 
@@ -86,6 +93,8 @@ def post_end(site: Site, job: Workspace, order: Order, signer: Account) -> SumTr
         if job.state is State.CONFIRMING:
             sent = confirm(site.market, site.runner.account, order, statement)
         else:
+            # A keeper signs only for a tree that it holds; one that was silent at the release may lack it.
+            deposit_tree(site.keepers, order, SumTree.decode(job.get("tree.cbor")))
             signatures = collect_settlement(site.keepers, site.committee, order, final, statement, signer)
             by_address = {site.committee.addresses[index - 1]: sig for index, sig in signatures.items()}
             relayer = Relayer(site.market.chain, signer)
@@ -135,7 +144,13 @@ def _all_earned(job: Workspace, order: Order, opening: SumTree) -> bool:
     """Whether every leaf is owed in full without asking anyone: all were released, none ended, an adapter is here."""
     released = {receipt.consent for receipt in receipts_of(job)}
     consents = {leaf.consent_id for leaf in opening.leaves if leaf.consent_id != FEE}
-    return consents <= released and not tally_of(job, order).dropped and bool(job.adapter())
+    return consents <= released and not _ended(job, tally_of(job, order)) and bool(job.adapter())
+
+
+def _ended(job: Workspace, tally: Tally) -> set[ConsentId]:
+    """Consents that stopped while the job trained, or that an earlier attempt had and the last one was refused."""
+    refused = {ConsentId(from_hex(entry["consent"], 32)) for entry in refusals_of(job) if entry["where"] == "release"}
+    return set(tally.dropped) | refused
 
 
 def _lowest(site: Site, job: Workspace, order: Order, opening: SumTree, signer: Account) -> SumTree:
@@ -146,18 +161,19 @@ def _lowest(site: Site, job: Workspace, order: Order, opening: SumTree, signer: 
     if signer.address != order.runner:
         return closing.lowest(opening, terms, keep_fee=any(closing.released.values()))
     tally, used = tally_of(job, order), {receipt.consent for receipt in receipts_of(job)}
-    late = {c: tally.owed(c) for c in _without_total(closing) if c in tally.dropped or c not in used}
+    ended = _ended(job, tally)
+    late = {c: tally.owed(c) for c in _without_total(closing) if c in ended}
     if late:
         tell_totals(site, order, licences, late)
         closing = _close(site, order, signer)
     lowest = closing.lowest(opening, terms, keep_fee=bool(job.adapter()))
     amounts = {leaf.consent_id: leaf.amount for leaf in lowest.leaves}
     for leaf in opening.leaves:
-        if leaf.consent_id in tally.dropped:
+        if leaf.consent_id in ended and tally.owed(leaf.consent_id):
             price = terms[leaf.consent_id]
             due = owed(price.flat, price.per_record_epoch, tally.owed(leaf.consent_id), leaf.amount)
             amounts[leaf.consent_id] = max(due, amounts[leaf.consent_id])
-        elif leaf.consent_id in used:
+        elif leaf.consent_id in used - ended:
             amounts[leaf.consent_id] = leaf.amount
     return opening.lowered(amounts)
 

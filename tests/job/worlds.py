@@ -16,6 +16,7 @@ from consent.chain.deployment import Deployment, deploy, faucet
 from consent.chain.embedded import EmbeddedChain, developer
 from consent.committee import Committee
 from consent.grant import Consent
+from consent.keeper.client import revoke_everywhere
 from consent.keeper.founding import found_committee
 from consent.keeper.keys import KeeperKeys
 from consent.keeper.node import Keeper
@@ -156,9 +157,12 @@ class World:
         return Work(**{"base": self.base, "heldout": heldout, **changes})
 
     def revoke(self, name: str) -> None:
-        """The owner revokes, on chain, through the relayer."""
-        owner = self.owners[name]
+        """The owner revokes: the same signature goes to the keepers and, through the relayer, to the chain."""
+        owner, ports = self.owners[name], dict(enumerate(self.ports, start=1))
+        chain_id, token = self.market.chain_id, self.market.token.address
         for signed in sign_revoke(self.market, owner.account, [(owner.signed.consent, self.trainer.address)]):
+            told = revoke_everywhere(ports, self.committee, chain_id, token, signed.message, signed.signature)
+            assert told.certain
             relay_revocation(self.market, self.relayer, signed)
 
     def amount(self, tree: SumTree, name: str) -> int:
