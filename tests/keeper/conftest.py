@@ -232,19 +232,24 @@ class World:
     def transact(self, who: Account, contract: str, name: str, *args: object) -> None:
         getattr(self.place.contracts(self.chain), contract).transact(who, name, *args)
 
-    def open_job(self, tree: SumTree, *, lane: int, span: int = 7200, **changes: object) -> Order:
-        """Open another job of the trainer's with this tree."""
+    def open_job(
+        self, tree: SumTree, *, lane: int, span: int = 7200, counted: Sequence[Consent] = (), **changes: object
+    ) -> Order:
+        """Open another job of the trainer's with this tree, which counts these consents."""
         draft = replace(
             self.order,
             lane=lane,
             opened=0,
             start=self.chain.block().timestamp + span,
             root=tree.root,
-            counted=(),
+            counted=tuple(
+                item.id(self.place.chain_id, self.place.consent_token, self.trainer.address) for item in counted
+            ),
             **changes,  # type: ignore[arg-type]
         )
+        uses = [item.as_tuple() for item in counted]
         receipt = self.place.contracts(self.chain).escrow.transact(
-            self.trainer, "open", lane, draft.start, draft.runner, draft.spec, draft.root, [], [0, 0, 0]
+            self.trainer, "open", lane, draft.start, draft.runner, draft.spec, draft.root, uses, [0, 0, 0]
         )
         return draft.opened_at(self.chain.block(receipt.block_hash).timestamp)
 
