@@ -16,7 +16,7 @@ from core.ids import VaultId
 from vault.blocks import BlockStore
 from vault.cid import DAG_CBOR, Cid
 from vault.documents import read_document
-from vault.manifest import DatasetHeader, dataset_tree, decode_page, encode_pages
+from vault.manifest import MEMBERS_KIND, DatasetHeader, dataset_tree, decode_page, encode_pages
 
 MAX_CARD = 256 << 10
 
@@ -52,7 +52,7 @@ def store_dataset(
     tree = dataset_tree(manifests)
     if not tree.size:
         raise InvalidInput("A dataset has at least one object.", hint="Name the objects to publish.")
-    pages = encode_pages(Cid.of(DAG_CBOR, manifest) for manifest in manifests)
+    pages = encode_pages((Cid.of(DAG_CBOR, manifest) for manifest in manifests), MEMBERS_KIND)
     block = Card(dict(card), tuple(blocks.add(DAG_CBOR, page) for page in pages)).encode()
     if len(block) > MAX_CARD:
         raise InvalidInput(f"The card has {len(block)} bytes; at most {MAX_CARD} are published.", hint="Shorten it.")
@@ -68,7 +68,7 @@ def read_card(blocks: BlockStore, header: DatasetHeader) -> Card:
 
 def member_cids(blocks: BlockStore, header: DatasetHeader) -> list[Cid]:
     """The CIDs of the dataset's manifests as its card lists them."""
-    return [cid for page in read_card(blocks, header).pages for cid in decode_page(blocks.get(page))]
+    return [cid for page in read_card(blocks, header).pages for cid in decode_page(blocks.get(page), MEMBERS_KIND)]
 
 
 def read_manifests(blocks: BlockStore, header: DatasetHeader) -> list[bytes]:

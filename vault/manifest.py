@@ -28,6 +28,8 @@ from vault.segments import segment_count
 ALG: Final = "AES256_GCM_HKDF_1MB"
 HEAD_CONTEXT: Final = b"allod/vault-head/v1\0"
 PAGE: Final = 1024  # links in one page block, about 42 KB
+PAGE_KIND: Final = "page"
+MEMBERS_KIND: Final = "members"
 WRAP_SIZE: Final = 60
 MAX_META: Final = 64 << 10
 
@@ -231,18 +233,21 @@ class VaultHead:
         }
 
 
-def encode_pages(cids: Iterable[Cid]) -> list[bytes]:
-    """Blocks of up to 1,024 links each. Appending changes the last page only, so the others keep their CIDs."""
+def encode_pages(cids: Iterable[Cid], kind: str = PAGE_KIND) -> list[bytes]:
+    """Blocks of up to 1,024 links each. Appending changes the last page only, so the others keep their CIDs.
+
+    A vault's own pages are replaced and deleted as it changes; a dataset's (`MEMBERS_KIND`) stay. The kinds keep two
+    lists of the same CIDs from being one block.
+    """
     links = [cid.link for cid in cids]
     return [
-        encode_cbor({"v": 1, "kind": "page", "cids": links[start : start + PAGE]})
-        for start in range(0, len(links), PAGE)
+        encode_cbor({"v": 1, "kind": kind, "cids": links[start : start + PAGE]}) for start in range(0, len(links), PAGE)
     ]
 
 
-def decode_page(data: bytes) -> tuple[Cid, ...]:
-    """The links of a page, or `InvalidInput`."""
-    cids = read_document(data, "page", ("cids",)).cids("cids")
+def decode_page(data: bytes, kind: str = PAGE_KIND) -> tuple[Cid, ...]:
+    """The links of a page of this kind, or `InvalidInput`."""
+    cids = read_document(data, kind, ("cids",)).cids("cids")
     if not 0 < len(cids) <= PAGE:
         raise InvalidInput(f"A page has between 1 and {PAGE} links.")
     return cids

@@ -413,6 +413,14 @@ def test_a_dataset_counts_proves_and_shows_its_card(vault: Vault, blocks: BlockS
     assert blocks.get(header.cid) == header.encode()
 
 
+def test_a_dataset_keeps_its_list_when_the_vault_replaces_its_own(vault: Vault, blocks: BlockStore) -> None:
+    """The vault's page and the dataset's once were one block: the same CIDs in the same order."""
+    entry = vault.add_bytes("a", NOTES)
+    header, manifests = vault.build_dataset([entry.object_id], CARD)
+    vault.add_bytes("b", NOTES)
+    assert read_manifests(blocks, header) == manifests
+
+
 def test_an_object_may_be_in_two_datasets(vault: Vault) -> None:
     entry = vault.add_bytes("a", NOTES)
     one, _ = vault.build_dataset([entry.object_id], CARD)

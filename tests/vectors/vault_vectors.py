@@ -362,7 +362,8 @@ def manifests() -> None:
         "meta": sealed(b"allod/meta/v1", OBJECT, seeded("meta nonce", 12), padded(description)),
     }
     manifest = cbor(value)
-    members = cbor({"v": 1, "kind": "page", "cids": [link(0x71, manifest)]})
+    members = cbor({"v": 1, "kind": "members", "cids": [link(0x71, manifest)]})
+    objects = cbor({"v": 1, "kind": "page", "cids": [link(0x71, manifest)]})
     card = cbor({"v": 1, "kind": "card", "card": {"title": "Notes"}, "pages": [link(0x71, members)]})
     header_value = {
         "v": 1,
@@ -393,7 +394,7 @@ def manifests() -> None:
         "vault": VAULT,
         "manifest_pk": MANIFEST_PK,
         "sequence": 4,
-        "objects": [link(0x71, members)],
+        "objects": [link(0x71, objects)],
         "datasets": [link(0x71, header)],
         "records": [link(0x71, records)],
     }
@@ -415,6 +416,7 @@ def manifests() -> None:
         {"about": "an object's manifest", "as": "dataset", "block": manifest},
         {"about": "another number under the signature", "as": "head", "block": renumbered},
         {"about": "a signature without its context", "as": "head", "block": bare},
+        {"about": "a dataset's list", "as": "page", "block": members},
         {"about": "an empty page", "as": "page", "block": cbor({"v": 1, "kind": "page", "cids": []})},
     ]
     write(
@@ -431,6 +433,7 @@ def manifests() -> None:
             "manifest_pk": MANIFEST_PK,
             "blocks": {
                 "object": manifest,
+                "objects": objects,
                 "members": members,
                 "card": card,
                 "dataset": header,
