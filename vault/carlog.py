@@ -65,9 +65,13 @@ class SegmentFile:
             if views:
                 views[0] = views[0][done:]
 
-    def start_writeback(self, offset: int, length: int) -> None:
-        """Ask the kernel to begin writing these pages, so that the sync to come has little left to do."""
-        os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_DONTNEED)
+    def start_writeback(self, end: int) -> None:
+        """Have the kernel write what lies before `end` and forget what it wrote already.
+
+        The sync to come then has little left to do, and sealing a large file does not push everything else out of
+        the machine's page cache.
+        """
+        os.posix_fadvise(self._fd, 0, end, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:
         os.fdatasync(self._fd)

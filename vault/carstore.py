@@ -39,7 +39,7 @@ from vault.carreplay import (
 from vault.cid import CID_SIZE, DAG_CBOR, Cid
 
 ROLL_AT = 256 << 20  # bytes; a segment is closed before it grows past this
-_WRITEBACK = 16 << 20  # bytes between nudges to the kernel
+_WRITEBACK = 8 << 20  # bytes between nudges to the kernel
 _OPEN_FILES = 64
 
 _Result = TypeVar("_Result")
@@ -97,17 +97,15 @@ class CarStore:
                     segment = self._segment(at.segment)
                 except FileNotFoundError:  # compacted away by another process since the look-up
                     continue
-            data = segment.read(at.offset - CID_SIZE, CID_SIZE + at.length)
-            if data[:CID_SIZE] != cid.bytes and not rebuilt:
-                with self._mutex:
-                    self._rebuild()
-                rebuilt = True
-                continue
-            block = data[CID_SIZE:]
+            block = segment.read(at.offset, at.length)
             try:
                 verify_block(cid, block)
             except Corrupted:
                 with self._mutex:
+                    if not rebuilt and segment.read(at.offset - CID_SIZE, CID_SIZE) != cid.bytes:
+                        self._rebuild()  # the block may be sound: the index pointed at another place
+                        rebuilt = True
+                        continue
                     self._damaged.add(cid)  # so that a good copy may be put
                 raise
             return block
@@ -243,12 +241,19 @@ class CarStore:
         with self._mutex:
             if self._has(cid):
                 return
-            self._begin()
-            if self._has(cid):  # another process may have put it before we had the lock
-                return
+            if self._writing is None:
+                self._begin()
+                if self._has(cid):  # another process may have put it before we had the lock
+                    return
             self._dirty = True
             self._mending(lambda: self._insert(cid, data))
             self._damaged.discard(cid)
+            segment, end = self._writing, self._end
+            if segment is None or end - self._nudged < _WRITEBACK:
+                return
+            self._nudged = end
+        with contextlib.suppress(OSError):  # only a hint; and as it may wait for the disk, not under the mutex
+            segment.start_writeback(end)
 
     def _has(self, cid: Cid) -> bool:
         return cid not in self._damaged and self._lookup(cid) is not None
@@ -325,9 +330,6 @@ class CarStore:
         self._writing.write(self._end, [frame, data])
         at = Location(position(self._writing.number, self._end + len(frame)), length)
         self._end += total
-        if self._end - self._nudged >= _WRITEBACK:
-            self._writing.start_writeback(self._nudged, self._end - self._nudged)
-            self._nudged = self._end
         return at, len(frame)
 
     def _commit(self) -> None:
