@@ -21,10 +21,16 @@ class Facts:
     """One deployment through one or several endpoints."""
 
     def __init__(self, chains: Sequence[Chain], deployment: Deployment, clock: Callable[[], float]) -> None:
+        self._chains = chains
         self._watch = Watch(chains, clock)
         contracts = deployment.contracts(chains[0])
         self._consents: Contract = contracts.consent_token
         self._escrow: Contract = contracts.escrow
+
+    @property
+    def is_development(self) -> bool:
+        """Whether the chain is a development chain, whose time may be moved and runs ahead under load."""
+        return self._chains[0].is_development
 
     def look(self) -> Sight:
         """The two blocks of one decision."""

@@ -146,7 +146,7 @@ def _require_valid(
         counts=Counts(header.objects, header.records),
         tree=tree,
         statuses=statuses,
-        times=[sight.latest.timestamp, station.now],
+        times=station.times(sight),
     )
     if reasons:
         raise Refused(reasons[0], reasons=reasons)

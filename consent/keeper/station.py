@@ -46,6 +46,11 @@ class Station:
         """The clock in whole Unix seconds."""
         return int(self.clock())
 
+    def times(self, sight: Sight) -> list[int]:
+        """The times at which a consent must hold: by block and by clock; a development chain's blocks set the clock."""
+        block = sight.latest.timestamp
+        return [block, max(block, self.now) if self.facts.is_development else self.now]
+
     def require_place(self, order: Order) -> None:
         """`Refused` unless the order belongs to this keeper's chain and escrow, and to a committee it sits in."""
         if order.chain_id != self.chain_id:

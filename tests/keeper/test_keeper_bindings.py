@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consent.chain.client import Chain
 from consent.grant import nonce_of
 from consent.keeper.client import read_log
 from consent.keeper.request import ReleaseRequest
@@ -191,6 +192,19 @@ def test_a_consent_expired_by_the_keepers_clock_alone_is_refused(world: Any) -> 
 
 def test_a_consent_that_does_not_begin_yet_is_refused(world: Any) -> None:
     remade(world, not_before=world.chain.block().timestamp + 3600)
+    refuses(world, "not valid yet", world.request())
+
+
+def test_a_development_chain_ahead_of_the_clock_sets_the_clock(world: Any) -> None:
+    world.chain.advance(300)
+    remade(world, not_before=world.chain.block().timestamp)
+    assert world.ask(world.request())["shares"]
+
+
+def test_elsewhere_a_consent_must_have_begun_by_the_clock_too(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.chain.advance(300)
+    remade(world, not_before=world.chain.block().timestamp)
+    monkeypatch.setattr(Chain, "is_development", False)
     refuses(world, "not valid yet", world.request())
 
 
