@@ -64,7 +64,9 @@ class Heads:
         if self.sequence < sequence:
             raise Conflict(
                 f"The blocks here know change {self.sequence} of this vault, but change {sequence} was seen before.",
-                hint="They are an older copy, or a part is missing: bring in the newest block files.",
+                hint="They are an older copy, or a part is missing: bring in the newest block files."
+                if self.newest
+                else "If the files with its heads are lost for good: `allod vault restore --salvage`.",
             )
 
     @property

@@ -19,7 +19,7 @@ def find_vault(root: RootKey, blocks: BlockStore) -> VaultId:
     if not ids:
         raise NotFound(
             "These blocks hold no vault of these words.",
-            hint="Check the words and the folder of blocks; if the newest of its files are lost, salvage the vault.",
+            hint="Check the words and the folder; if its newest files are lost: `allod vault restore --salvage`.",
         )
     if len(ids) > 1:
         raise Conflict("These words signed for more than one vault.", hint="Open each with its own key file.")
@@ -37,8 +37,11 @@ def join_heads(root: RootKey, vault_id: VaultId, blocks: BlockStore) -> None:
         blocks.flush()
 
 
-def salvage_vault(root: RootKey, blocks: BlockStore) -> VaultId:
-    """List again, in a head of its own, every manifest, record and dataset header of this key; the vault's id."""
+def salvage_vault(root: RootKey, blocks: BlockStore, sequence: int = 0) -> VaultId:
+    """List again, in a head of its own, every manifest, record and dataset header of this key; the vault's id.
+
+    The head comes after `sequence`, the newest number ever seen, so that no memory of the lost one outranks it.
+    """
     ids: set[VaultId] = set()
     parts: list[tuple[int, Contents]] = []
     for cid in sorted(blocks.cids(DAG_CBOR)):
@@ -54,7 +57,7 @@ def salvage_vault(root: RootKey, blocks: BlockStore) -> VaultId:
     union = joined([part for _, part in sorted(parts, key=lambda item: item[0])])
     heads = scan(blocks, root.manifest_pk(), set())
     last = max((found.head.sequence for found in heads if found.head.vault_id == vault_id), default=0)
-    write_head(root, vault_id, blocks, last + 1, union)
+    write_head(root, vault_id, blocks, max(last, sequence) + 1, union)
     blocks.flush()
     return vault_id
 

@@ -13,12 +13,12 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from core.database import utc_now
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound
 from core.ids import ObjectId, VaultId
 from vault.blocks import BlockStore
@@ -91,13 +91,13 @@ class Vault:
         return cls(root, vault_id, blocks)
 
     @classmethod
-    def salvage(cls, words: str, blocks: BlockStore) -> Self:
+    def salvage(cls, words: str, blocks: BlockStore, *, sequence: int = 0) -> Self:
         """A vault without a readable head, put together again from every manifest and record that the words open.
 
-        What was removed comes back too where its blocks are still there.
+        What was removed comes back too where its blocks are still there. `sequence` is the newest number ever seen.
         """
         root = RootKey.from_words(words)
-        return cls(root, salvage_vault(root, blocks), blocks)
+        return cls(root, salvage_vault(root, blocks, sequence), blocks)
 
     @property
     def head_cid(self) -> Cid | None:
@@ -369,7 +369,7 @@ class Vault:
             name=name,
             media_type=media_type_of(name, head),
             size=sealed.plaintext_size,
-            added=utc_now(),
+            added=datetime.now(UTC),
             records=records,
             broken=broken,
             notes=notes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,24 +125,29 @@ def add(
     entries: list[Entry] = []
     skipped: list[dict[str, str]] = []
     with opened(screen, passphrase_file) as (_, _, found), screen.progress("Sealing", _bytes_of(paths)) as bar:
-        finished = 0
+        report = counting(bar)
         for path in paths:
-            base = finished
-
-            def report(done: int, _base: int = base) -> None:
-                bar(_base + done, "")
-
-            added = found.add_tree(path, report if path.is_file() else None)
+            added = found.add_tree(path, report)
             entries += added.entries
             skipped += [{"name": item.name, "reason": item.reason} for item in added.skipped]
-            finished += sum(entry.size for entry in added.entries)
-            bar(finished, "")
         numbers = {entry.object_id: number for number, entry in enumerate(found.entries(), start=1)}
     rows = [[numbers[e.object_id], e.name, e.media_type, e.size, e.records] for e in entries]
     lines = [table(f"Sealed {len(entries)} files", ["#", "name", "type", "bytes", "records"], rows, numbers=[0, 3, 4])]
     lines += [f"left out: {item['name']}: {item['reason']}" for item in skipped]
     data = {"added": [describe(numbers[entry.object_id], entry) for entry in entries], "skipped": skipped}
     return Shown(data, lines)
+
+
+def counting(bar: Callable[[int, str], None]) -> Callable[[int], None]:
+    """Progress in steps, as the vault tells it, for a bar that shows how far it is."""
+    done = 0
+
+    def report(step: int) -> None:
+        nonlocal done
+        done += step
+        bar(done, "")
+
+    return report
 
 
 def _bytes_of(paths: list[Path]) -> int:
@@ -213,7 +218,7 @@ def get(
             if sealed:
                 size = write_pieces(path, walk(manifest.payload, world.blocks, manifest.size), overwrite=force)
             else:
-                size = found.write(entry.object_id, path, overwrite=force, progress=lambda done: bar(done, ""))
+                size = found.write(entry.object_id, path, overwrite=force, progress=counting(bar))
     what = "sealed bytes" if sealed else "bytes"
     return Shown({"path": str(path), "size": size, "sealed": sealed}, [f"Wrote {size} {what} to {path}."])
 
@@ -281,6 +286,10 @@ def restore(
         typer.Option("--words-file", metavar="FILE", help="The 24 words; - is stdin. Without it you are asked."),
     ] = None,
     address: Annotated[str | None, typer.Option(help="Your wallet's 0x address, if you brought one.")] = None,
+    join: Annotated[bool, typer.Option("--join", help="Unite copies of the vault that went separate ways.")] = False,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Collect what the words still open when the newest files are lost.")
+    ] = False,
     passphrase_file: PassphraseFile = None,
 ) -> Shown:
     """Bring a vault back from its 24 words and a copy of the block files: objects, datasets, consents."""
@@ -297,12 +306,25 @@ def restore(
         if words_file is not None and str(words_file) == "-" and file is not None and str(file) == "-":
             raise InvalidInput("Words and passphrase cannot both come from stdin.", hint="Put one into a file.")
         words = read_words(words_file)
-        found = Vault.restore(words, world.blocks)
-        passphrase = read_passphrase(file, prompt=f"New passphrase of {name}", confirm=True)
-        wallet = None if address is None else Address(from_hex(address.lower(), 20))
-        root = RootKey.from_words(words)
-        identity = world.identities.create(name, root, passphrase, vault_id=found.vault_id, address=wallet)
-        owner = identity.unlock(passphrase)
+        known = world.identities.get(name) if name in world.identities.names() else None
+        if known is not None and not (join or salvage):
+            raise Conflict(f"{name} has a vault in this home already.", hint="Choose another name with --as NAME.")
+        if salvage:
+            row = world.catalogue.head(known.vault_id) if known is not None else None
+            found = Vault.salvage(words, world.blocks, sequence=row.sequence if row else 0)
+        else:
+            found = Vault.restore(words, world.blocks, join=join)
+        if known is not None:
+            if known.vault_id != found.vault_id:
+                raise Conflict(f"{name} has another vault than these words.", hint="Name another with --as NAME.")
+            owner = unlock(screen, world, passphrase_file)
+        else:
+            passphrase = read_passphrase(file, prompt=f"New passphrase of {name}", confirm=True)
+            wallet = None if address is None else Address(from_hex(address.lower(), 20))
+            root = RootKey.from_words(words)
+            identity = world.identities.create(name, root, passphrase, vault_id=found.vault_id, address=wallet)
+            owner = identity.unlock(passphrase)
+        identity = owner.identity
         with opened_vault(world, owner) as again:
             objects = len(again.entries())
             datasets, consents = relist(world, owner, again)
