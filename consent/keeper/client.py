@@ -13,7 +13,7 @@ from typing import Any
 
 from consent.chain.account import Account, recover
 from consent.committee import Committee
-from consent.fields import exact_list, octets
+from consent.fields import UINT64_MAX, exact_list, integer, octets
 from consent.grant import Consent
 from consent.keeper.log import START, Entry, audit
 from consent.keeper.port import KeeperPort
@@ -25,7 +25,7 @@ from consent.keeper.trees import write_deposit
 from consent.keeper.wire import any_octets, read_reply, sign, write
 from consent.order import Order
 from consent.terms import Terms, price
-from consent.tree import FEE, SumTree
+from consent.tree import FEE, MAX_LEAVES, SumTree
 from consent.typed import settlement_digest
 from core.errors import AllodError, Corrupted, InvalidInput, Refused
 from core.ids import Address, ConsentId, ObjectId
@@ -258,13 +258,19 @@ def close_job(ports: Ports, order: Order, signer: Account) -> Closing:
     for index, port in sorted(ports.items()):
         try:
             reply = read_reply(port.call("settlement", data), ("released", "ledgers", "root"), "The keeper's reply")
-            ids = exact_list(reply["released"], "The released consents", at_most=100_000)
-            rows = [exact_list(row, "A ledger total", at_least=2, at_most=2) for row in reply["ledgers"]]
-            released[index] = frozenset(ConsentId(octets(item, "A consent", 32)) for item in ids)
-            ledgers[index] = {ConsentId(octets(row[0], "A consent", 32)): int(row[1]) for row in rows}
+            released[index], ledgers[index] = _read_closing(reply)
         except AllodError as error:
             reasons[index] = error.message
     return Closing(released, ledgers, reasons)
+
+
+def _read_closing(reply: Mapping[str, Any]) -> tuple[frozenset[ConsentId], dict[ConsentId, int]]:
+    ids = exact_list(reply["released"], "The released consents", at_most=MAX_LEAVES)
+    ledgers = {}
+    for row in exact_list(reply["ledgers"], "The ledger totals", at_most=MAX_LEAVES):
+        consent_id, total = exact_list(row, "A ledger total", at_least=2, at_most=2)
+        ledgers[ConsentId(octets(consent_id, "A consent", 32))] = integer(total, "A total", at_most=UINT64_MAX)
+    return frozenset(ConsentId(octets(item, "A consent", 32)) for item in ids), ledgers
 
 
 def collect_settlement(
@@ -308,8 +314,15 @@ def read_log(port: KeeperPort) -> list[Entry]:
             port.call("log", write("log", first=len(entries), count=1000)), ("list", "entries", "head"), "The log"
         )
         page = [any_octets(item, "A log entry") for item in exact_list(reply["list"], "The log", at_most=1000)]
-        done = len(entries) + len(page) >= reply["entries"] or not page
-        entries += audit(page, head=reply["head"] if done else None, seq=len(entries), previous=previous)
+        count = integer(reply["entries"], "The count of entries", at_most=UINT64_MAX)
+        done = len(entries) + len(page) >= count or not page
+        head = octets(reply["head"], "The log's head", 32)
+        entries += audit(page, head=head if done else None, seq=len(entries), previous=previous)
+            page,
+            head=octets(reply["head"], "The log's head", 32) if done else None,
+            seq=len(entries),
+            previous=previous,
+        )
         if done:
             return entries
         previous = entries[-1].hash

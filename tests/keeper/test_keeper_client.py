@@ -172,6 +172,15 @@ def test_dead_keepers_are_reported_everywhere(world: Any) -> None:
     assert closing.reasons == {2: "The keeper does not answer."}
 
 
+@pytest.mark.parametrize(
+    "nonsense", [{"released": 5}, {"ledgers": None}, {"ledgers": [[bytes(32), "x"]]}, {"released": [bytes(31)]}]
+)
+def test_nonsense_about_a_closed_job_is_a_keeper_that_did_not_answer(world: Any, nonsense: dict[str, Any]) -> None:
+    ports = {**world.ports, 2: Twisted(world.ports[2], lambda reply: reply.update(nonsense))}
+    closing = close_job(ports, world.order, world.runner)
+    assert (sorted(closing.released), sorted(closing.ledgers), list(closing.reasons)) == ([1, 3], [1, 3], [2])
+
+
 def test_a_log_that_was_rewritten_or_cut_is_noticed(world: Any) -> None:
     world.ask(world.request())
     world.ask(world.request("bob"))

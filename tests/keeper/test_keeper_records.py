@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,37 @@ def test_two_processes_share_one_log_without_a_fork(tmp_path: Path) -> None:
     assert len(audit(stores[1].entries(0, 100), head=head)) == 20
     for store in stores:
         store.close()
+
+
+def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from consent.keeper.store import KeeperStore\n"
+        "store = KeeperStore(Path(sys.argv[1]), b'here')\n"
+        "store.close_job(bytes([1]) * 32, 5)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / "k.sqlite"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == -9
+    store = KeeperStore(path, b"here")
+    assert store.is_closed(JOB)
+    assert len(audit(store.entries(0, 10), head=store.head()[1])) == 1
+    store.close()
+
+
+def test_a_keeper_asked_from_many_threads_keeps_one_chain_of_entries(world: Any) -> None:
+    answers: list[Any] = []
+    requests = [world.request("ada"), world.request("bob")] * 3
+    threads = [threading.Thread(target=lambda item=item: answers.append(world.ask(item))) for item in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = read_log(world.ports[1])
+    assert len(answers) == len(entries) == 6
+    assert {Receipt.read(answer["receipt"]).previous for answer in answers} == {entry.previous for entry in entries}
 
 
 def test_trees_are_dropped_once_their_claims_end(tmp_path: Path) -> None:
