@@ -318,11 +318,6 @@ def read_log(port: KeeperPort) -> list[Entry]:
         done = len(entries) + len(page) >= count or not page
         head = octets(reply["head"], "The log's head", 32)
         entries += audit(page, head=head if done else None, seq=len(entries), previous=previous)
-            page,
-            head=octets(reply["head"], "The log's head", 32) if done else None,
-            seq=len(entries),
-            previous=previous,
-        )
         if done:
             return entries
         previous = entries[-1].hash
