@@ -158,12 +158,15 @@ class KeyFile:
         slots = value["slots"]
         if not isinstance(slots, list) or not 0 < len(slots) <= MAX_SLOTS:
             raise InvalidInput(f"A key file has between 1 and {MAX_SLOTS} slots.")
-        return cls(
+        file = cls(
             VaultId(from_hex(value["vault_id"], 32)),
             from_hex(value["manifest_pk"], 32),
             Address(from_hex(value["address"], 20)),
             tuple(Slot.read(slot) for slot in slots),
         )
+        if file.encode() != data:
+            raise InvalidInput("The key file spells its bytes in another way than lower-case hex.")
+        return file
 
     def _public(self) -> dict[str, Any]:
         return {

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from core.encoding import encode_cbor
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound
 from core.ids import ObjectId, VaultId
 from vault.blocks import BlockStore
@@ -262,7 +263,8 @@ class Vault:
 
     def save_record(self, kind: str, body: Mapping[str, Any]) -> None:
         """Keep a document of the owner's (terms, a signed consent, …) sealed in the vault; again changes nothing."""
-        if dict(body) in self.records(kind):
+        wanted = encode_cbor(dict(body))  # as bytes: Python takes 1 and True for the same
+        if any(encode_cbor(kept) == wanted for kept in self.records(kind)):
             return
         cid = self._blocks.add(DAG_CBOR, seal_record(self._root, self.vault_id, kind, body))
         self._heads.commit(lambda now: replace(now, records=(*now.records, cid)))

@@ -192,6 +192,14 @@ def test_a_key_file_of_another_form_is_refused(member: str, content: object) -> 
         KeyFile.decode(encode_json(value))
 
 
+def test_a_key_file_has_one_spelling() -> None:
+    data = key_file().encode()
+    value = json.loads(data)
+    value["manifest_pk"] = "0x" + value["manifest_pk"][2:].upper()
+    with pytest.raises(InvalidInput, match="lower-case"):
+        KeyFile.decode(encode_json(value))
+
+
 def test_the_default_cost_is_the_designs() -> None:
     assert Stretch() == Stretch(n=131072, r=8, p=1)
 

@@ -458,6 +458,9 @@ def test_own_records_keep_their_kind_and_order(vault: Vault) -> None:
     assert vault.records("terms") == [{"n": 2, "link": link}, {"n": 1}]
     assert vault.records("consent") == [{"n": 1}]
     assert vault.records("nothing") == []
+    vault.save_record("flag", {"n": 1})
+    vault.save_record("flag", {"n": True})
+    assert [type(record["n"]) for record in vault.records("flag")] == [int, bool]
     with pytest.raises(InvalidInput):
         vault.save_record("terms", {"n": 1.5})
 
