@@ -173,6 +173,7 @@ class Broker:
         self._report = report
         self._on_drop = on_drop
         self._consents = sorted({item.consent for item in self._plan.objects})
+        self._numbers = {consent: number for number, consent in enumerate(self._consents)}
         self._gone: set[ConsentId] = set()
 
     def train(self, planned: int) -> Trained:
@@ -215,7 +216,7 @@ class Broker:
         return Trained(len(losses), planned, tuple(losses), stopped)
 
     def _drop(self, step: int, ended: Mapping[ConsentId, str]) -> None:
-        new = {c: reason for c, reason in self._watch.ended.items() if c in self._consents and c not in self._gone}
+        new = {c: reason for c, reason in self._watch.ended.items() if c in self._numbers and c not in self._gone}
         assert set(ended) <= set(self._watch.ended)
         if not new:
             return
@@ -233,7 +234,7 @@ class Broker:
             if consent in self._gone:
                 continue
             ids, labels = self._scratch.read(self._prepared.scratch_number(record))
-            documents.append(Document(record.to_bytes(8, "big"), self._consents.index(consent), ids, labels))
+            documents.append(Document(record.to_bytes(8, "big"), self._numbers[consent], ids, labels))
             uses[consent] = uses.get(consent, Use()) + Use(1, 0)
         rows = pack(documents, self._plan.sequence)
         for row in rows:
@@ -256,6 +257,8 @@ def measure(
 
     found = {}
     for name, records in heldout.items():
+        if not records:
+            continue
         documents = []
         for record in records:
             ids, labels = encode_record(tokenizer, record)

@@ -189,14 +189,21 @@ class Ledger:
 
 def read_ledger(data: bytes, job: JobId) -> Tally:
     """Replay the bytes of a whole ledger file, as a verifier does; a torn end or a broken chain is `InvalidInput`."""
+    tally = Tally(job)
+    for entry in split_ledger(data):
+        tally.read(entry)
+    return tally
+
+
+def split_ledger(data: bytes) -> Iterator[bytes]:
+    """The encoded entries of a whole ledger file; a torn end is `InvalidInput`."""
     import io
 
-    tally, end = Tally(job), 0
+    end = 0
     for entry in _entries(io.BytesIO(data)):
-        tally.read(entry)
         end += 4 + len(entry)
+        yield entry
     _check(end == len(data), "The ledger ends in the middle of an entry.")
-    return tally
 
 
 def owed(flat: int, per_record_epoch: int, record_epochs: int, leaf: int) -> int:
