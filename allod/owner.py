@@ -140,7 +140,7 @@ def grant(world: World, signed: SignedConsent) -> Granted:
 
 @dataclass(frozen=True)
 class Ended:
-    """What revoking did: the transactions, and how many keepers stored each message of how many that make it certain."""
+    """What revoking did: its transactions, and how many keepers stored it of how many that make it certain."""
 
     sent: tuple[Sent, ...]
     stored: int

@@ -38,7 +38,7 @@ def _asked(world: World, job_id: JobId) -> list[bytes]:
     from consent.keeper.wire import read_reply
 
     out = []
-    for port in world.ports:
+    for port in world.ports.values():
         try:
             reply = read_reply(port.call("tree", write_job_query(job_id)), ("order", "tree", "final"), "The reply")
         except AllodError:

@@ -45,8 +45,10 @@ NOTICE = (
 class World:
     """One home directory. Close it, or use it in a `with` block."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, chain: Chain | None = None) -> None:
+        """`chain` is one that the caller opened, and closes."""
         self.settings = settings
+        self._chain = chain
         self.home = settings.home
         self._closing = ExitStack()
         self.sent: list[Sent] = []
@@ -113,6 +115,8 @@ class World:
     @cached_property
     def chain(self) -> Chain:
         """The chain: the RPC endpoint of the settings, else the embedded one, here or in the process that serves it."""
+        if self._chain is not None:
+            return self._chain
         from consent.chain.client import open_chain
 
         chain = open_chain(self.home, self.settings.rpc_url)
@@ -190,18 +194,18 @@ class World:
         return found_committee(keys, THRESHOLD, QUORUM, 1, end)
 
     @cached_property
-    def ports(self) -> list[KeeperPort]:
-        """Doors to the committee's keepers, in the order of their indices."""
+    def ports(self) -> dict[int, KeeperPort]:
+        """Doors to the committee's keepers by their indices."""
         from consent.keeper.node import Keeper
         from consent.keeper.port import InProcessPort
 
         committee = self.committee
-        ports: list[KeeperPort] = []
+        ports: dict[int, KeeperPort] = {}
         for index in range(1, KEEPERS + 1):
             keeper = Keeper(self.home / "keepers" / str(index), self.chain, self.deployment)
             self._closing.callback(keeper.close)
             keeper.join(committee)
-            ports.append(InProcessPort(keeper))
+            ports[index] = InProcessPort(keeper)
         return ports
 
     @cached_property
@@ -218,7 +222,7 @@ class World:
         return Site(
             market=self.market,
             committee=self.committee,
-            ports=self.ports,
+            ports=list(self.ports.values()),
             blocks=self.blocks,
             runner=self.runner,
             jobs=self.home / "jobs",

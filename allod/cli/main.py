@@ -31,7 +31,9 @@ SINGLE = {
 
 def build(words: list[str]) -> typer.Typer:
     """The command tree for one call: the overview names everything, and only what is called is imported."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
+    )
     app.callback()(allod)
     called = next((word for word in words if not word.startswith("-")), None)
     for name, (module, summary) in {**GROUPS, **SINGLE}.items():

@@ -11,6 +11,7 @@ import functools
 import inspect
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DOCUMENT_VERSION = 1
 INTERRUPTED = 130
+BUG = 70
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
 AsName = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who acts (or ALLOD_AS).", show_default=False)]
@@ -150,6 +152,11 @@ def _perform(screen: Screen, path: str, action: Callable[[], Shown]) -> int:
             "next": "Run the same command again.",
         }
         return fail(document, INTERRUPTED, path=path, as_json=screen.as_json)
+    except Exception as error:
+        traceback.print_exc()  # frames and lines of code only, never the values of variables
+        what = f"Something went wrong that should not have: {type(error).__name__}."
+        document = {"type": "bug", "status": 500, "title": what, "next": "Please report it with the lines above."}
+        return fail(document, BUG, path=path, as_json=screen.as_json)
     if screen.as_json:
         _write({"allod": DOCUMENT_VERSION, "command": path, "ok": True, "data": shown.data})
     else:

@@ -1,0 +1,48 @@
+"""`allod demo`: the whole loop once, in a world of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allod.cli.shown import Screen, Shown, command
+
+if TYPE_CHECKING:
+    from finetune.broker import Progress
+
+app = typer.Typer()
+
+
+def cache_folder() -> Path:
+    """The XDG cache directory's `allod` folder, where the demo's base model is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "allod"
+
+
+@command(app, "demo")
+def demo(
+    screen: Screen,
+    data: Annotated[
+        Path | None, typer.Option(help="Your own file or folder: each subfolder or file in it is an owner.")
+    ] = None,
+    refuse: Annotated[list[str] | None, typer.Option(help="With --data: an owner who never consents.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Where this world lies; a former demo there is replaced.")] = None,
+) -> Shown:
+    """Seal, consent, release, train, pay, verify: once, for real, on play money."""
+    from allod.demo import cast, telling
+    from allod.demo.story import Story
+    from core.settings import default_home
+
+    players = cast.shipped() if data is None else cast.from_folder(data, refuse or [])
+    place = home or default_home().with_name("allod-demo")
+    with screen.progress("Training") as bar:
+
+        def report(progress: Progress) -> None:
+            if progress.loss is not None:
+                bar(progress.step, f"step {progress.step}/{progress.steps}  loss {progress.loss:.3f}")
+
+        figures = Story(place, cache_folder(), players, screen.say, report).play()
+    return Shown(figures, telling.closing(figures))

@@ -1,0 +1,163 @@
+"""Running a job to its end in a home, with its statement and bundle; trying what came of it; verifying it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from allod.trainer import fund_runner
+from allod.world import World
+from consent.chain.account import Account
+from consent.recipe import Recipe
+from consent.tree import SumTree
+from core.encoding import from_hex
+from core.errors import InvalidInput, NotFound
+from finetune.provenance import write_evidence, write_statement
+from finetune.run import Finished, Work, run_job
+from finetune.verify import Report, Trust, verify
+from finetune.workspace import Workspace
+
+if TYPE_CHECKING:
+    from finetune.broker import Progress
+    from finetune.model.tokenizer import RecordTokenizer
+    from finetune.trainer_process import TrainerProcess
+
+BUNDLE = "bundle"
+MAX_NEW_TOKENS = 64
+Heldout = Mapping[str, Sequence[Mapping[str, Any]]]
+OnTrained = Callable[["TrainerProcess", "RecordTokenizer"], None]
+
+
+def bundle_of(job: Workspace) -> Path:
+    """Where a job's adapter and its provenance lie."""
+    return job.folder / BUNDLE
+
+
+def run(
+    world: World,
+    number: int,
+    job: Workspace,
+    base: Path,
+    *,
+    payer: Account | None,
+    heldout: Heldout | None = None,
+    report: Callable[[Progress], None] | None = None,
+    on_trained: OnTrained | None = None,
+) -> Finished:
+    """Begin a job or go on with it; at its end the bundle is complete and the transactions are remembered."""
+    fund_runner(world)
+    runner = world.runner.account
+
+    def statement(of: Workspace, final: SumTree) -> bytes:
+        return write_statement(of, final, runner, bundle_of(of))
+
+    done = run_job(world.site(report), job, Work(base, heldout or {}, statement, on_trained), payer=payer)
+    close(world, number, job)
+    return done
+
+
+def close(world: World, number: int, job: Workspace) -> None:
+    """Complete the bundle with its evidence, and remember the job's id and transactions."""
+    from consent.records import TransactionRow
+
+    if "job_id" in job.facts:
+        job_id = from_hex(job.facts["job_id"], 32)
+        world.jobs.opened(number, job_id)
+        listed = job.get_value("transactions.json") if job.has("transactions.json") else []
+        for item in listed:
+            receipt = world.chain.receipt(from_hex(item["hash"], 32))
+            if receipt is not None:
+                world.consents.sent(
+                    TransactionRow(
+                        hash=receipt.tx_hash,
+                        what=item["what"],
+                        sender=receipt.sender,
+                        gas=receipt.gas_used,
+                        block=receipt.block_number,
+                        job=job_id,
+                    )
+                )
+    bundle_of(job).mkdir(exist_ok=True)
+    write_evidence(job, bundle_of(job))
+
+
+def own_trust(world: World) -> Trust:
+    """What this home accepts: its chain, its contracts, its committee."""
+    deployment = world.deployment
+    return Trust(
+        chain_id=deployment.chain_id,
+        registry=deployment.registry,
+        consent_token=deployment.consent_token,
+        escrow=deployment.escrow,
+        committees=(world.committee.hash,),
+    )
+
+
+def verify_own(world: World, bundle: Path) -> Report:
+    """Verify a bundle against this home's chain, blocks and trust."""
+    return verify(bundle, world.chain, own_trust(world), world.blocks)
+
+
+def verify_foreign(bundle: Path, rpc_url: str, trust_file: Path, blocks: Path | None) -> Report:
+    """Verify a bundle without any home: over RPC, with a trust file, and a block store if one is given."""
+    from consent.chain.client import Chain
+    from vault.carstore import CarStore
+
+    trust = Trust.decode(trust_file.read_bytes())
+    with Chain.http(rpc_url, chain_id=trust.chain_id) as chain:
+        if blocks is None:
+            return verify(bundle, chain, trust)
+        with CarStore(blocks, read_only=True) as store:
+            return verify(bundle, chain, trust, store)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What base and tuned model say after a prompt."""
+
+    prompt: str
+    base: str
+    tuned: str
+
+
+def try_prompts(job: Workspace, base: Path, prompts: Sequence[str], *, chat: bool, threads: int = 0) -> list[Tried]:
+    """Greedy answers of the base model and of the job's adapter, side by side."""
+    from finetune.model.tokenizer import load_tokenizer
+    from finetune.recipe_settings import TrainSettings
+    from finetune.trainer_process import TrainerProcess
+
+    adapter = job.adapter()
+    if not adapter:
+        raise NotFound("This job has no adapter.", hint="`allod job show` tells how it ended.")
+    recipe = Recipe.decode(job.get("recipe.json"))
+    tokenizer = load_tokenizer(base)
+    with TrainerProcess() as trainer:
+        trainer.configure(TrainSettings.of_recipe(recipe, base=str(base), total_steps=1, threads=threads), adapter)
+        return answer(trainer, tokenizer, prompts, chat=chat)
+
+
+def answer(trainer: TrainerProcess, tokenizer: RecordTokenizer, prompts: Sequence[str], *, chat: bool) -> list[Tried]:
+    """Greedy answers of a running trainer, with and without its adapter."""
+    from finetune.model.tokenizer import decode_tokens, encode_prompt
+
+    asked = [encode_prompt(tokenizer, prompt, chat=chat) for prompt in prompts]
+    base = trainer.generate(asked, MAX_NEW_TOKENS, tokenizer.stops, base=True)
+    tuned = trainer.generate(asked, MAX_NEW_TOKENS, tokenizer.stops)
+    said = [
+        (decode_tokens(tokenizer, plain), decode_tokens(tokenizer, own)) for plain, own in zip(base, tuned, strict=True)
+    ]
+    return [Tried(prompt, plain, own) for prompt, (plain, own) in zip(prompts, said, strict=True)]
+
+
+def read_heldout(path: Path) -> Heldout:
+    """Held-out records by owner from a JSON file; `InvalidInput` if it is none."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read: {type(error).__name__}.", hint="It is a JSON object.") from None
+    if not isinstance(document, dict) or not all(isinstance(records, list) for records in document.values()):
+        raise InvalidInput(f"{path} does not hold lists of records by name.", hint="See examples/heldout.json.")
+    return document
