@@ -81,8 +81,8 @@ CHAIN: immutable(uint256)
 token: public(HashMap[bytes32, uint256])
 balances: HashMap[address, uint256]
 epochs: public(HashMap[address, uint256])
-# owner -> the nonce's word56 -> 256 bits, the same ones in every epoch.
-revoked_words: public(HashMap[address, HashMap[uint256, uint256]])
+# owner160 | the nonce's word56 -> 256 bits, the same ones in every epoch. One flat key saves a hash at every mint.
+revoked: HashMap[uint256, uint256]
 
 
 @deploy
@@ -106,7 +106,10 @@ def _typed(struct_hash: bytes32) -> bytes32:
 @internal
 @view
 def _digest(consent: consent_type.Consent) -> bytes32:
-    return self._typed(consent_type._hash(consent))
+    domain: bytes32 = DOMAIN
+    if chain.id != CHAIN:
+        domain = signing._domain(NAME_HASH)
+    return keccak256(concat(x"1901", domain, keccak256(abi_encode(consent_type.TYPE, consent))))
 
 
 @internal
@@ -130,7 +133,7 @@ def _ended(owner: address, nonce: uint256) -> uint8:
     """
     if nonce >> 64 != self.epochs[owner]:
         return EPOCH_ENDED
-    if (self.revoked_words[owner][(nonce >> 8) & M56] >> (nonce & 255)) & 1 == 1:
+    if (self.revoked[(convert(owner, uint256) << 56) | ((nonce >> 8) & M56)] >> (nonce & 255)) & 1 == 1:
         return NONCE_ENDED
     return LIVE
 
@@ -166,59 +169,79 @@ def _status(consent: consent_type.Consent, id: bytes32) -> uint8:
 
 
 @internal
-@view
-def _unmintable(consent: consent_type.Consent, id: bytes32) -> uint8:
+def _mint(consent: consent_type.Consent, id: bytes32) -> uint8:
     """
-    @notice Why this consent cannot become token `id`, or 0.
+    @notice Make token `id` of a consent that its owner signed or sends, or return why that cannot be. `grantee` is the
+            holder here, also where the signed consent is an offer.
     """
-    if consent.owner == empty(address) or consent.escrow == empty(address) or consent.notBefore >= consent.expiry:
+    if consent.escrow == empty(address):
+        return MALFORMED
+    if consent.notBefore >= consent.expiry:
         return MALFORMED
     if block.timestamp >= convert(consent.expiry, uint256):
         return EXPIRED
-    word: uint256 = self.token[id]
-    if word != 0:
-        return BURNED if word >> 96 == 0 else MINTED
-    return self._ended(consent.owner, convert(consent.nonce, uint256))
-
-
-@internal
-def _mint(holder: address, id: bytes32, begins: uint256, ends: uint256):
-    self.token[id] = (convert(holder, uint256) << 96) | (begins << 56) | (ends << 16)
-    self.balances[holder] = unsafe_add(self.balances[holder], 1)
-    token_id: uint256 = convert(id, uint256)
-    log Transfer(sender=empty(address), receiver=holder, token_id=token_id)
-    log Locked(tokenId=token_id)
-    log TokenExpiryUpdated(tokenId=token_id, startTime=begins, endTime=ends)
+    if self.token[id] != 0:
+        return BURNED if self.token[id] >> 96 == 0 else MINTED
+    # The rule of `_ended`, written out: a call would cost a grant 70 gas.
+    if convert(consent.nonce, uint256) >> 64 != self.epochs[consent.owner]:
+        return EPOCH_ENDED
+    if (self.revoked[(convert(consent.owner, uint256) << 56) | ((convert(consent.nonce, uint256) >> 8) & M56)] >> (convert(consent.nonce, uint256) & 255)) & 1 == 1:
+        return NONCE_ENDED
+    self.token[id] = (
+        (convert(consent.grantee, uint256) << 96)
+        | (convert(consent.notBefore, uint256) << 56)
+        | (convert(consent.expiry, uint256) << 16)
+    )
+    self.balances[consent.grantee] += 1
+    log Transfer(sender=empty(address), receiver=consent.grantee, token_id=convert(id, uint256))
+    log Locked(tokenId=convert(id, uint256))
+    log TokenExpiryUpdated(
+        tokenId=convert(id, uint256),
+        startTime=convert(consent.notBefore, uint256),
+        endTime=convert(consent.expiry, uint256),
+    )
+    return LIVE
 
 
 @internal
 @pure
-def _demand(reason: uint8):
-    if reason == LIVE:
-        return
-    assert reason != NEVER_MINTED, "never minted"
-    assert reason != BURNED, "burned"
-    assert reason != EPOCH_ENDED, "epoch ended"
-    assert reason != NONCE_ENDED, "nonce revoked"
-    assert reason != NOT_YET, "not yet valid"
-    assert reason != EXPIRED, "expired"
-    assert reason != USED_UP, "used up"
-    assert reason != MINTED, "already minted"
-    raise "malformed consent"
+def _words(reason: uint8) -> String[17]:
+    # One variable for all of them keeps the callers' memory small.
+    words: String[17] = "malformed consent"
+    if reason == NEVER_MINTED:
+        words = "never minted"
+    elif reason == BURNED:
+        words = "burned"
+    elif reason == EPOCH_ENDED:
+        words = "epoch ended"
+    elif reason == NONCE_ENDED:
+        words = "nonce revoked"
+    elif reason == NOT_YET:
+        words = "not yet valid"
+    elif reason == EXPIRED:
+        words = "expired"
+    elif reason == USED_UP:
+        words = "used up"
+    elif reason == MINTED:
+        words = "already minted"
+    return words
 
 
 @external
-def grant(consent: consent_type.Consent) -> bytes32:
+def grant(consent: consent_type.Consent):
     """
     @notice Mint a consent of the caller's to the trainer it names.
-    @return The token's id
     """
     assert msg.sender == consent.owner, "not the owner"
     assert consent.grantee != empty(address), "an offer is taken, not granted"
-    id: bytes32 = self._id(self._digest(consent), consent.grantee)
-    self._demand(self._unmintable(consent, id))
-    self._mint(consent.grantee, id, convert(consent.notBefore, uint256), convert(consent.expiry, uint256))
-    return id
+    # `_digest` and `_id` written out: the calls would cost 160 gas.
+    domain: bytes32 = DOMAIN
+    if chain.id != CHAIN:
+        domain = signing._domain(NAME_HASH)
+    digest: bytes32 = keccak256(concat(x"1901", domain, keccak256(abi_encode(consent_type.TYPE, consent))))
+    id: bytes32 = keccak256(concat(digest, convert(consent.grantee, bytes20)))
+    reason: uint8 = self._mint(consent, id)
+    assert reason == LIVE, self._words(reason)
 
 
 @external
@@ -235,11 +258,10 @@ def redeem(consents: DynArray[consent_type.Consent, 16], signatures: DynArray[By
         id: bytes32 = self._id(digest, consent.grantee)
         reason: uint8 = IS_OFFER
         if consent.grantee != empty(address):
-            reason = self._unmintable(consent, id)
-        if reason == LIVE and not signing._is_signed(consent.owner, digest, signatures[i]):
             reason = BAD_SIGNATURE
+            if signing._is_signed(consent.owner, digest, signatures[i]):
+                reason = self._mint(consent, id)
         if reason == LIVE:
-            self._mint(consent.grantee, id, convert(consent.notBefore, uint256), convert(consent.expiry, uint256))
             minted |= 1 << i
         else:
             log Skipped(id=id, reason=reason)
@@ -247,18 +269,18 @@ def redeem(consents: DynArray[consent_type.Consent, 16], signatures: DynArray[By
 
 
 @external
-def take(consent: consent_type.Consent, signature: Bytes[1024]) -> bytes32:
+def take(consent: consent_type.Consent, signature: Bytes[1024]):
     """
     @notice Mint an offer to the caller, who takes it in a transaction of their own.
-    @return The token's id
     """
     assert consent.grantee == empty(address), "not an offer"
     digest: bytes32 = self._digest(consent)
-    id: bytes32 = self._id(digest, msg.sender)
-    self._demand(self._unmintable(consent, id))
     assert signing._is_signed(consent.owner, digest, signature), "bad signature"
-    self._mint(msg.sender, id, convert(consent.notBefore, uint256), convert(consent.expiry, uint256))
-    return id
+    id: bytes32 = self._id(digest, msg.sender)
+    taken: consent_type.Consent = consent
+    taken.grantee = msg.sender
+    reason: uint8 = self._mint(taken, id)
+    assert reason == LIVE, self._words(reason)
 
 
 # -- ending ------------------------------------------------------------------------------------------------------------
@@ -267,9 +289,11 @@ def take(consent: consent_type.Consent, signature: Bytes[1024]) -> bytes32:
 @internal
 @view
 def _id_for(consent: consent_type.Consent, holder: address) -> bytes32:
-    # With another holder the id could never be minted: ending it would look done and do nothing.
-    assert holder != empty(address) and (consent.grantee == empty(address) or consent.grantee == holder), "wrong holder"
-    return self._id(self._digest(consent), holder)
+    if consent.grantee != holder:
+        # With another holder the id could never be minted: ending it would look done and do nothing.
+        assert consent.grantee == empty(address), "wrong holder"
+    assert holder != empty(address), "wrong holder"
+    return keccak256(concat(self._digest(consent), convert(holder, bytes20)))
 
 
 @internal
@@ -278,25 +302,23 @@ def _end(id: bytes32, holder: address, begins: uint40, ends: uint40):
     @notice Burn the token, or make sure that it is never minted; nothing where it ended before.
     """
     word: uint256 = self.token[id]
-    if word == 0:
-        self.token[id] = (convert(begins, uint256) << 56) | (convert(ends, uint256) << 16)
-        log Tombstoned(id=id)
-    elif word >> 96 != 0:
+    if word >> 96 != 0:
         self.token[id] = word & M96
         self.balances[holder] -= 1
         log Transfer(sender=holder, receiver=empty(address), token_id=convert(id, uint256))
+    elif word == 0:
+        self.token[id] = (convert(begins, uint256) << 56) | (convert(ends, uint256) << 16)
+        log Tombstoned(id=id)
 
 
 @external
-def revoke(consents: DynArray[consent_type.Consent, 16], holders: DynArray[address, 16]):
+def revoke(consent: consent_type.Consent, holder: address):
     """
-    @notice End the caller's consents towards these holders: burn minted tokens, tombstone unminted ones. An offer
-            stays open to others; `revoke_nonces` ends it for all.
+    @notice End the caller's consent towards this holder: burn the token, or tombstone it while it is unminted. An
+            offer stays open to others; `revoke_nonces` ends it for all, and many consents at once.
     """
-    assert len(consents) == len(holders), "one holder per consent"
-    for i: uint256 in range(len(consents), bound=16):
-        assert consents[i].owner == msg.sender, "not the owner"
-        self._end(self._id_for(consents[i], holders[i]), holders[i], consents[i].notBefore, consents[i].expiry)
+    assert consent.owner == msg.sender, "not the owner"
+    self._end(self._id_for(consent, holder), holder, consent.notBefore, consent.expiry)
 
 
 @external
@@ -347,7 +369,7 @@ def revoke_nonces(word: uint256, mask: uint256):
             in every epoch. There is no event: the word itself is the record, and `revoked_words` reads it.
     """
     assert word <= M56, "no such word"
-    self.revoked_words[msg.sender][word] |= mask
+    self.revoked[(convert(msg.sender, uint256) << 56) | word] |= mask
 
 
 @external
@@ -358,7 +380,7 @@ def revoke_nonces_by_sig(owner: address, word: uint256, mask: uint256, signature
     assert word <= M56, "no such word"
     digest: bytes32 = self._typed(keccak256(abi_encode(REVOKE_NONCES_TYPE, owner, word, mask)))
     assert signing._is_signed(owner, digest, signature), "bad signature"
-    self.revoked_words[owner][word] |= mask
+    self.revoked[(convert(owner, uint256) << 56) | word] |= mask
 
 
 @internal
@@ -403,7 +425,8 @@ def use(holder: address, consents: DynArray[consent_type.Consent, 64]) -> bytes3
         assert msg.sender == consent.escrow, "not the consent's escrow"
         assert consent.maxUses != 0, "not counted"
         id: bytes32 = self._id(self._digest(consent), holder)
-        self._demand(self._status(consent, id))
+        reason: uint8 = self._status(consent, id)
+        assert reason == LIVE, self._words(reason)
         self.token[id] += 1
         ids.append(id)
     return keccak256(abi_encode(ids))
@@ -438,6 +461,16 @@ def status(consent: consent_type.Consent, holder: address) -> uint8:
             7 used up. The first that applies, in this order.
     """
     return self._status(consent, self._id(self._digest(consent), holder))
+
+
+@external
+@view
+def revoked_words(owner: address, word: uint256) -> uint256:
+    """
+    @notice The 256 revocation bits of this word of the owner's nonces.
+    """
+    assert word <= M56, "no such word"
+    return self.revoked[(convert(owner, uint256) << 56) | word]
 
 
 @external

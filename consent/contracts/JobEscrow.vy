@@ -82,6 +82,7 @@ NAME_HASH: constant(bytes32) = keccak256("Allod Escrow")
 SETTLEMENT_TYPE: constant(bytes32) = keccak256("Settlement(bytes32 job,uint256 root,bytes32 statement)")
 M40: constant(uint256) = 2**40 - 1
 M64: constant(uint256) = 2**64 - 1
+M255: constant(uint256) = 2**255 - 1
 HIGH: constant(uint256) = max_value(uint256) - M64
 RUN_TIME: constant(uint256) = 30 * 86400
 CLAIM_TIME: constant(uint256) = 180 * 86400
@@ -147,13 +148,21 @@ def consents() -> address:
 @internal
 @pure
 def _word(times: uint256, root: uint256, order: bytes32) -> uint256:
-    return convert(keccak256(concat(convert(times, bytes32), convert(root, bytes32), order)), uint256) & HIGH
+    return convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
 
 
 @internal
 @pure
 def _order(runner: address, spec: bytes32, counted: bytes32) -> bytes32:
     return keccak256(abi_encode(runner, spec, counted))
+
+
+@internal
+@pure
+def _signer(digest: bytes32, compact: uint256[2]) -> address:
+    signer: address = signing._recover(digest, 27 + (compact[1] >> 255), compact[0], compact[1] & M255)
+    assert signer != empty(address), "no signature"
+    return signer
 
 
 # -- deposits ----------------------------------------------------------------------------------------------------------
@@ -247,7 +256,6 @@ def open(
 
 
 @external
-@nonreentrant
 def confirm(
     payer: address, lane: uint256, times: uint256, spec: bytes32, root: uint256, counted: bytes32, statement: bytes32
 ):
@@ -264,7 +272,6 @@ def confirm(
 
 
 @external
-@nonreentrant
 def settle(
     payer: address,
     lane: uint256,
@@ -277,11 +284,11 @@ def settle(
     statement: bytes32,
     quorum: uint256,
     keepers: DynArray[address, 16],
-    signatures: DynArray[uint256[3], 16],
+    signatures: DynArray[uint256[2], 16],
 ):
     """
     @notice Replace the tree by a smaller one that q keepers signed, refund the difference, let the claims begin.
-    @param signatures (index << 8 | v, r, s) each, q of them, by rising index into `keepers` from 0
+    @param signatures q compact ones (ERC-2098: r, then the parity of y in the top bit of s), in the order of `keepers`
     """
     order: bytes32 = self._order(runner, keccak256(concat(brief, keccak256(abi_encode(quorum, keepers)))), counted)
     amount: uint256 = root & M64
@@ -297,13 +304,16 @@ def settle(
     digest: bytes32 = keccak256(
         concat(x"1901", domain, keccak256(abi_encode(SETTLEMENT_TYPE, job, final, statement)))
     )
-    following: uint256 = 0
-    for signature: uint256[3] in signatures:
-        index: uint256 = signature[0] >> 8
-        assert index >= following and index < len(keepers), "keepers out of order"
-        following = index + 1
-        signer: address = signing._recover(digest, signature[0] & 255, signature[1], signature[2])
-        assert signer != empty(address) and signer == keepers[index], "not the keeper's signature"
+    # Each keeper is met once and each signature waits for its keeper, so nobody counts twice.
+    signed: uint256 = 0
+    signer: address = self._signer(digest, signatures[0])
+    for keeper: address in keepers:
+        if keeper == signer:
+            signed += 1
+            if signed == quorum:
+                break
+            signer = self._signer(digest, signatures[signed])
+    assert signed == quorum, "not the keepers' signatures"
     now: uint256 = ((times >> 40) << 40) | block.timestamp
     self.lanes[payer][lane] = self._word(now, final, order) | rest
     if rest != amount:
@@ -379,28 +389,32 @@ def _claim(claim: Claim) -> uint8:
     if claim.amount > M64 or not self._is_in_tree(claim):
         return BAD_PROOF
     opened: uint256 = claim.times >> 40
-    bits: uint256 = self.paid[claim.payer][claim.lane][claim.position // BITS]
+    slot: uint256 = claim.position // BITS
+    former: uint256 = self.paid[claim.payer][claim.lane][slot]
+    bits: uint256 = former
     if bits >> BITS != opened:
         bits = opened << BITS
     bit: uint256 = 1 << (claim.position % BITS)
     if bits & bit != 0 or claim.amount > word & M64:
         return SPENT
-    # Payment comes last, and under the lock: until then nothing is written that a failure would have to undo.
-    if claim.payee == self or not self._pay(claim.payee, claim.amount * UNIT):
-        return TRANSFER_FAILED
-    self.paid[claim.payer][claim.lane][claim.position // BITS] = bits | bit
+    # Written before the token runs and taken back if it fails, so that nothing it calls sees a claim unpaid.
+    self.paid[claim.payer][claim.lane][slot] = bits | bit
     self.lanes[claim.payer][claim.lane] = word - claim.amount
+    if claim.payee == self or not self._pay(claim.payee, claim.amount * UNIT):
+        self.paid[claim.payer][claim.lane][slot] = former
+        self.lanes[claim.payer][claim.lane] = word
+        return TRANSFER_FAILED
     log Paid(payee=claim.payee, payer=claim.payer, lane=claim.lane, consent=claim.consent, amount=claim.amount)
     return PAID
 
 
 @external
 @nonreentrant
-def claim_many(claims: DynArray[Claim, 32]):
+def claim_many(claims: DynArray[Claim, 16]):
     """
     @notice Pay leaves to those they name. Anyone may send them; one that cannot be paid is skipped and reported.
     """
-    for i: uint256 in range(len(claims), bound=32):
+    for i: uint256 in range(len(claims), bound=16):
         reason: uint8 = self._claim(claims[i])
         if reason != PAID:
             log ClaimSkipped(index=i, reason=reason)

@@ -20,15 +20,6 @@ struct Consent:
     nonce: uint96
 
 
-CONSENT_TYPE: constant(bytes32) = keccak256(
+TYPE: constant(bytes32) = keccak256(
     "Consent(address owner,address grantee,bytes32 asset,bytes32 terms,bytes32 purpose,address runner,address escrow,uint40 notBefore,uint40 expiry,uint16 maxUses,uint96 nonce)"
 )
-
-
-@internal
-@pure
-def _hash(consent: Consent) -> bytes32:
-    """
-    @notice hashStruct of EIP-712: every member is one word.
-    """
-    return keccak256(abi_encode(CONSENT_TYPE, consent))
