@@ -1,7 +1,7 @@
 """What the broker and the trainer child say to each other: length-prefixed dag-cbor over a pair of pipes.
 
 A frame is a 4-byte big-endian length and that many bytes of deterministic dag-cbor holding a map with a `kind`.
-docs/format/71-trainer-frames.md lists the kinds. Records cross as token numbers only, and only towards the child.
+docs/format/70-model.md lists the kinds. Records cross as token numbers only, and only towards the child.
 What comes back is numbers, the adapter's bytes, and error sentences that are ours.
 """
 

@@ -60,7 +60,7 @@ class Training:
                 task_type="CAUSAL_LM",
                 r=settings.rank,
                 lora_alpha=settings.alpha,
-                lora_dropout=float(settings.dropout),
+                lora_dropout=settings.dropout_ppm / 1e6,
                 target_modules=targets,
             )
             try:
@@ -73,7 +73,7 @@ class Training:
         else:
             self.model = _with_adapter(base, adapter)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=float(settings.learning_rate), weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate_nano / 1e9, weight_decay=0.0)
         self.half = settings.precision == "bf16" or (settings.precision == "auto" and self._bf16_pays())
 
     def step(self, step: int, rows: Sequence[Row]) -> Measured:
@@ -95,7 +95,7 @@ class Training:
             loss = self._loss_sum(batch) / tokens
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
-        torch.nn.utils.clip_grad_norm_(self.trained, float(self.settings.max_grad_norm))
+        torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm_milli / 1e3)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return Measured(total, tokens)
@@ -173,13 +173,13 @@ class Training:
         )
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-        size = self.settings.batch_rows
+        size = self.settings.rows_at_once
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def _check(self, rows: Sequence[Row]) -> None:
         for row in rows:
             same = len(row.input_ids) == len(row.labels) == len(row.position_ids)
-            if not same or not 0 < len(row.input_ids) <= self.settings.max_length:
+            if not same or not 0 < len(row.input_ids) <= self.settings.sequence:
                 raise InvalidInput("A row of tokens is empty, too long, or its three lists differ in length.")
             for token, label in zip(row.input_ids, row.labels, strict=True):
                 if not 0 <= token < self.vocabulary or label not in (NO_LOSS, token):
@@ -198,13 +198,13 @@ class Training:
 
         if self.device.type == "cuda":
             return bool(torch.cuda.is_bf16_supported())
-        width = min(self.settings.max_length, 256)
+        width = min(self.settings.sequence, 256)
         row = Row([i % self.vocabulary for i in range(width)], list(range(width)), list(range(width)))
         row.labels = list(row.input_ids)
         seconds = {}
         for self.half in (False, True, False, True):
             start = time.perf_counter()
-            self._loss_sum([row] * min(4, self.settings.batch_rows)).backward()  # type: ignore[no-untyped-call]
+            self._loss_sum([row] * min(4, self.settings.rows_at_once)).backward()  # type: ignore[no-untyped-call]
             seconds[self.half] = time.perf_counter() - start  # the second pass of each overwrites its warm-up
         self.optimizer.zero_grad(set_to_none=True)
         torch.manual_seed(self.settings.seed)

@@ -255,7 +255,7 @@ class TrainerProcess:
             self.kill()
             raise Unavailable(
                 f"The trainer ended by itself (exit status {process.returncode}).",
-                hint="Status −9 is mostly a machine out of memory: try fewer batch_rows or a smaller model.",
+                hint="Status −9 is mostly a machine out of memory: try fewer rows_at_once or a smaller model.",
                 exit_status=process.returncode,
             )
         if answer["kind"] == "error":
