@@ -1,28 +1,44 @@
 """What a chain's event logs say about a job and its consents, for whoever verifies afterwards.
 
-Only logs and block headers are read, never old state, with one exception that is said where it is made: the bits of
-`revoke_nonces` leave no log.
+Logs and block headers tell everything but one thing: the bits of `revoke_nonces` leave no log. A bit is never cleared,
+so one that is clear at the newest block always was; about one that is set only old state could say since when, and
+`nonce_ended_by` asks for it without needing it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 from consent.chain.client import Chain
 from consent.chain.contract import Contract, Event
 from consent.contracts import load
 from consent.grant import Consent
 from consent.order import Order
-from core.errors import AllodError
-from core.ids import NOBODY, Address, Asset
+from core.errors import Refused, Unavailable
+from core.ids import NOBODY, Address, Asset, ConsentId
+
+_AT_ONCE = 200  # alternatives of one topic in one query: few enough for any node
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Life:
-    """When a consent token was minted, and every block in which something ended it, with what it was."""
+    """The block in which a consent token was minted, and every block in which something ended it, with what it was."""
 
-    minted: int | None
-    ends: tuple[tuple[int, str], ...]
+    minted: int | None = None
+    ends: tuple[tuple[int, str], ...] = ()
+
+    def why_dead(self, block: int) -> str | None:
+        """Why the token was not live after block number `block`, or None if it was."""
+        if self.minted is None:
+            return "it was never granted on chain"
+        if self.minted > block:
+            return "it was granted only afterwards"
+        return next((reason for ended, reason in self.ends if ended <= block), None)
 
 
 class History:
@@ -36,53 +52,85 @@ class History:
 
     def opening(self, order: Order) -> Event | None:
         """The escrow's Opened event of exactly this order, if there is one."""
+        wanted = {
+            "times": order.times,
+            "runner": order.runner,
+            "spec": order.spec,
+            "root": order.root,
+            "counted": order.counted_hash,
+        }
         for event in self.escrow.events("Opened", payer=order.payer, lane=order.lane):
-            args = event.args
-            same = (
-                args["times"] == order.times
-                and args["runner"] == order.runner
-                and args["spec"] == order.spec
-                and args["root"] == order.root
-                and args["counted"] == order.counted_hash
-            )
-            if same:
+            if all(event.args[name] == value for name, value in wanted.items()):
                 return event
         return None
 
-    def settlements(self, order: Order) -> list[Event]:
-        """The Settled events of this job: one where the runner confirmed or the keepers settled, else none."""
-        found = self.escrow.events("Settled", payer=order.payer, lane=order.lane)
-        return [event for event in found if event.args["times"] >> 40 == order.opened]
+    def settlement(self, order: Order) -> Event | None:
+        """The Settled event of this job: the runner confirmed, or the keepers settled; else None.
 
-    def registration(self, owner: Address, asset: Asset) -> Event | None:
-        """The owner's Registered event of this asset."""
-        found = self.registry.events("Registered", owner=owner, asset=asset)
-        return found[0] if found else None
-
-    def life(self, consent: Consent, holder: Address) -> Life:
-        """When the token of this consent and holder was minted, and what ended it when."""
-        token_id = int.from_bytes(consent.id(self.chain.chain_id, self.token.address, holder), "big")
-        minted = None
-        ends: list[tuple[int, str]] = []
-        for event in self.token.events("Transfer", token_id=token_id):
-            if event.args["sender"] == NOBODY and event.args["receiver"] == holder:
-                minted = event.block_number
-            elif event.args["receiver"] == NOBODY:
-                ends.append((event.block_number, "it was revoked or given back"))
-        for event in self.token.events("EpochRaised", owner=consent.owner):
-            if event.args["epoch"] > consent.epoch:
-                ends.append((event.block_number, "the owner revoked everything"))
-        return Life(minted, tuple(ends))
-
-    def nonce_ended(self, consent: Consent, block: int | str = "latest") -> bool | None:
-        """Whether the revocation bit of this consent's nonce is set at `block`; None if the node keeps no such state.
-
-        Bits are never cleared: one that is clear now was always clear.
+        There is one at most: the escrow takes `confirm` and `settle` from an open job only, and a lane's next job has
+        a later `opened`.
         """
-        try:
-            word = int(self.token.read("revoked_words", consent.owner, consent.word, block=block))
-        except AllodError:
-            if block == "latest":
-                raise
-            return None
+        for event in self.escrow.events("Settled", payer=order.payer, lane=order.lane):
+            if event.args["times"] >> 40 == order.opened:
+                return event
+        return None
+
+    def registered(self, assets: Collection[Asset]) -> set[tuple[Address, Asset]]:
+        """Those of `assets` that are registered, with their owners."""
+        return {
+            (event.args["owner"], event.args["asset"])
+            for some in _portions(assets)
+            for event in self.registry.events("Registered", asset=some)
+        }
+
+    def lives(self, consents: Mapping[ConsentId, Consent], holder: Address) -> dict[ConsentId, Life]:
+        """When each of these tokens of `holder` was minted, and what ended it when."""
+        minted: dict[int, int] = {}
+        ended: dict[int, list[tuple[int, str]]] = {}
+        for some in _portions([int.from_bytes(consent_id, "big") for consent_id in consents]):
+            for event in self.token.events("Transfer", token_id=some):
+                token = event.args["token_id"]
+                if event.args["sender"] == NOBODY and event.args["receiver"] == holder:
+                    minted[token] = event.block_number
+                elif event.args["receiver"] == NOBODY:
+                    ended.setdefault(token, []).append((event.block_number, "it was revoked or given back"))
+        raised: dict[Address, list[tuple[int, int]]] = {}
+        for owners in _portions({consent.owner for consent in consents.values()}):
+            for event in self.token.events("EpochRaised", owner=owners):
+                raised.setdefault(event.args["owner"], []).append((event.block_number, event.args["epoch"]))
+        lives = {}
+        for consent_id, consent in consents.items():
+            token = int.from_bytes(consent_id, "big")
+            epochs = [
+                (block, "the owner revoked everything")
+                for block, epoch in raised.get(consent.owner, [])
+                if epoch > consent.epoch
+            ]
+            lives[consent_id] = Life(minted.get(token), tuple(sorted([*ended.get(token, []), *epochs])))
+        return lives
+
+    def nonce_ended_by(self, consent: Consent, blocks: Sequence[bytes]) -> bool:
+        """Whether the consent's nonce is known to have been revoked by one of these blocks (hashes).
+
+        False also where it is revoked now and the node keeps no state of those blocks: then the keepers, who read it at
+        the time and signed, are the only witnesses.
+        """
+        if not self._nonce_bit(consent, "latest"):
+            return False
+        for block in blocks:
+            try:
+                if self._nonce_bit(consent, block):
+                    return True
+            except (Unavailable, Refused):
+                continue
+        return False
+
+    def _nonce_bit(self, consent: Consent, block: bytes | str) -> bool:
+        word = int(self.token.read("revoked_words", consent.owner, consent.word, block=block))
         return bool(word >> consent.bit & 1)
+
+
+def _portions(items: Iterable[Item]) -> Iterator[list[Item]]:
+    source = iter(items)
+    while some := list(islice(source, _AT_ONCE)):
+        yield some

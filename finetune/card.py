@@ -1,7 +1,11 @@
-"""The model card that ships with an adapter: Hugging Face metadata on top, then what trained it, in words."""
+"""The model card that ships with an adapter: Hugging Face metadata on top, then what trained it, in words.
+
+Names in it come from recipes and settings, so they are quoted: none can add a field or a row.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +21,10 @@ if TYPE_CHECKING:
 def model_card(order: Order, recipe: Recipe, shares: Sequence[Share], losses: Mapping[str, Any]) -> str:
     """README.md of the adapter. Everything in it follows from the statement and is signed with it."""
     purpose = purpose_of_hash(recipe.purpose)
-    name = recipe.base_name
+    name = _plain(recipe.base_name)
     lines = [
         "---",
-        f"base_model: {name}",
+        f"base_model: {json.dumps(name)}",
         "library_name: peft",
         "tags:",
         "- lora",
@@ -47,7 +51,7 @@ def model_card(order: Order, recipe: Recipe, shares: Sequence[Share], losses: Ma
         "",
         f"- Purpose: {purpose.label if purpose else to_hex(recipe.purpose)}",
         f"- Base model SHA-256: `{recipe.base_hash.hex()}`",
-        f"- LoRA: r = {recipe.lora.r}, alpha = {recipe.lora.alpha}, on {', '.join(recipe.lora.targets)}",
+        f"- LoRA: r = {recipe.lora.r}, alpha = {recipe.lora.alpha}, on {_plain(', '.join(recipe.lora.targets))}",
         f"- {recipe.epochs} epochs, seed {recipe.seed}, peak learning rate {recipe.learning_rate_nano / 1e9:g}",
         f"- {recipe.batch_rows} rows of {recipe.sequence} tokens in a step, documents isolated from each other",
     ]
@@ -60,7 +64,7 @@ def model_card(order: Order, recipe: Recipe, shares: Sequence[Share], losses: Ma
             "| --- | ---: | ---: |",
         ]
         lines += [
-            f"| {who} | {pair['before'] / 1e6:.3f} | {pair['after'] / 1e6:.3f} |"
+            f"| {_plain(who)} | {pair['before'] / 1e6:.3f} | {pair['after'] / 1e6:.3f} |"
             for who, pair in sorted(losses.items())
             if isinstance(pair, Mapping) and {"before", "after"} <= set(pair)
         ]
@@ -73,3 +77,8 @@ def model_card(order: Order, recipe: Recipe, shares: Sequence[Share], losses: Ma
         "",
     ]
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """One line of text without what Markdown, HTML or a terminal would take for more than text."""
+    return "".join(letter if letter.isprintable() and letter not in "|<>`[]#" else "_" for letter in text)

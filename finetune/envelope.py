@@ -15,6 +15,7 @@ from core.encoding import decode_json, encode_json
 from core.errors import Corrupted, InvalidInput
 
 IN_TOTO = "application/vnd.in-toto+json"
+LIMIT = 64 << 20  # bytes of an encoded envelope
 
 
 def pre_authentication(payload_type: str, payload: bytes) -> bytes:
@@ -45,20 +46,22 @@ class Envelope:
 
     @classmethod
     def decode(cls, data: bytes) -> Envelope:
-        """Parse an envelope with exactly one signature; anything else is `Corrupted`."""
+        """Parse exactly what `encode` writes; anything else is `Corrupted`."""
         try:
-            document: Any = decode_json(data, limit=64 << 20)
+            document: Any = decode_json(data, limit=LIMIT)
             (signature,) = document["signatures"]
-            if set(document) != {"payload", "payloadType", "signatures"} or set(signature) != {"keyid", "sig"}:
-                raise InvalidInput("unknown member")
-            return cls(
+            envelope = cls(
                 payload_type=str(document["payloadType"]),
                 payload=base64.b64decode(document["payload"], validate=True),
                 key_id=str(signature["keyid"]),
                 signature=base64.b64decode(signature["sig"], validate=True),
             )
+            # Whatever the four fields do not carry, or base64 spells in another way, shows here.
+            if envelope.encode() != data:
+                raise InvalidInput("another form")
         except (InvalidInput, KeyError, TypeError, ValueError, binascii.Error) as error:
             raise Corrupted("Not a DSSE envelope with one signature.") from error
+        return envelope
 
     @property
     def signed(self) -> bytes:

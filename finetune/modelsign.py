@@ -10,14 +10,19 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from core.errors import Corrupted
 from finetune.envelope import IN_TOTO, pre_authentication
 
 SIGNATURE_FILE = "model.sig"
 PUBLIC_KEY_FILE = "model.pub"
+LIMIT = 16 << 20  # bytes of a signature file
+_PREDICATE = "https://model_signing/signature/v1.0"
 _IGNORED = [".git", ".gitattributes", ".github", ".gitignore"]
 
 
@@ -29,11 +34,10 @@ def public_pem(key: ec.EllipticCurvePublicKey) -> bytes:
 def sign_model(name: str, digests: Mapping[str, bytes], key: ec.EllipticCurvePrivateKey) -> bytes:
     """The signature file over `digests` (path inside the folder → SHA-256) of the model folder `name`."""
     ordered = sorted(digests.items())
-    root = hashlib.sha256(b"".join(digest for _, digest in ordered)).hexdigest()
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": name, "digest": {"sha256": root}}],
-        "predicateType": "https://model_signing/signature/v1.0",
+        "subject": [{"name": name, "digest": {"sha256": _root(digests)}}],
+        "predicateType": _PREDICATE,
         "predicate": {
             "resources": [{"name": path, "algorithm": "sha256", "digest": digest.hex()} for path, digest in ordered],
             "serialization": {
@@ -57,3 +61,35 @@ def sign_model(name: str, digests: Mapping[str, bytes], key: ec.EllipticCurvePri
         },
     }
     return json.dumps(bundle).encode()
+
+
+def verify_model(data: bytes, name: str, pem: bytes) -> dict[str, bytes]:
+    """The files (path inside the folder → SHA-256) that a signature file covers under the key of `pem`.
+
+    `Corrupted` unless it is one of the model folder `name`, by a P-256 key.
+    """
+    try:
+        envelope = json.loads(data)["dsseEnvelope"]
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        (signature,) = envelope["signatures"]
+        key = serialization.load_pem_public_key(pem)
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise ValueError("another kind of key")
+        signed = pre_authentication(envelope["payloadType"], payload)
+        key.verify(base64.b64decode(signature["sig"], validate=True), signed, ec.ECDSA(hashes.SHA256()))
+        statement: Any = json.loads(payload)
+        (subject,) = statement["subject"]
+        resources = statement["predicate"]["resources"]
+        if any(item["algorithm"] != "sha256" for item in resources):
+            raise ValueError("another hash")
+        digests = {item["name"]: bytes.fromhex(item["digest"]) for item in resources}
+        whole = len(digests) == len(resources) and subject == {"name": name, "digest": {"sha256": _root(digests)}}
+        if not whole or envelope["payloadType"] != IN_TOTO or statement["predicateType"] != _PREDICATE:
+            raise ValueError("another statement")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidSignature, UnsupportedAlgorithm):
+        raise Corrupted("The model signature does not verify.", hint="Do not rely on this adapter.") from None
+    return digests
+
+
+def _root(digests: Mapping[str, bytes]) -> str:
+    return hashlib.sha256(b"".join(digest for _, digest in sorted(digests.items()))).hexdigest()

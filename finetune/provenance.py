@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,22 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from consent.chain.account import Account
+from consent.grant import Consent
+from consent.history import History
 from consent.order import Order
 from consent.recipe import Recipe
 from consent.tree import FEE, SumTree
 from consent.typed import keccak
 from core.encoding import decode_json, encode_json, to_hex
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound
-from core.files import write_atomic
+from core.files import sync_directory, write_atomic
 from core.ids import ConsentId
 from finetune.card import model_card
-from finetune.envelope import IN_TOTO, Envelope
+from finetune.envelope import IN_TOTO, LIMIT, Envelope
 from finetune.ledger import Tally, read_ledger
 from finetune.licence import Licence
 from finetune.modelsign import PUBLIC_KEY_FILE, SIGNATURE_FILE, public_pem, sign_model
-from finetune.plan import decode_plan
+from finetune.plan import Plan, decode_plan
 from finetune.workspace import Workspace, licence_name
 
 PREDICATE = "urn:allod:provenance:1"
@@ -38,6 +40,7 @@ BUILD_TYPE = "urn:allod:fine-tune:1"
 SANDBOX = "UNSANDBOXED"
 STATEMENT = "provenance.json"
 ADAPTER = "adapter"
+CARD = "README.md"
 EVIDENCE = "evidence"
 _COPIED = (
     "order.cbor", "recipe.json", "committee.json", "tree.cbor", "final.cbor", "receipts.cbor", "refusals.json",
@@ -72,16 +75,16 @@ class Share:
         }
 
 
-def shares_of(final: SumTree, licences: Mapping[ConsentId, Licence], tally: Tally, plan: bytes) -> list[Share]:
-    """Every leaf of the final tree that pays an owner, in the tree's order."""
+def shares_of(final: SumTree, consents: Mapping[ConsentId, Consent], tally: Tally, plan: Plan) -> list[Share]:
+    """Every consent that the final tree pays or the plan trains on, in the tree's order."""
     records: dict[ConsentId, int] = {}
-    for item in decode_plan(plan).objects:
+    for item in plan.objects:
         records[item.consent] = records.get(item.consent, 0) + len(item.tokens)
     out = []
     for leaf in final.leaves:
-        if leaf.consent_id == FEE or leaf.amount == 0:
+        if leaf.consent_id == FEE or (leaf.amount == 0 and leaf.consent_id not in records):
             continue
-        consent = licences[leaf.consent_id].consent
+        consent = consents[leaf.consent_id]
         use = tally.used(leaf.consent_id)
         out.append(
             Share(
@@ -111,8 +114,6 @@ def statement_document(
     model_key: bytes,
 ) -> dict[str, Any]:
     """The in-toto Statement. `digests` are the adapter's files by name, `model_key` the PEM of the model signature."""
-    base = {"name": recipe.base_name, "digest": {"sha256": recipe.base_hash.hex()}}
-    assets = [{"uri": "urn:allod:asset:" + share.asset, "name": to_hex(share.consent)} for share in shares]
     internal = {
         "plan": to_hex(plan_hash),
         "ledger": {"root": to_hex(tally.root()), "entries": tally.entries, "attempts": tally.attempts},
@@ -131,16 +132,27 @@ def statement_document(
                 "buildType": BUILD_TYPE,
                 "externalParameters": {"job": to_hex(order.job_id), "recipe": recipe.document},
                 "internalParameters": internal,
-                "resolvedDependencies": [base, *assets],
+                "resolvedDependencies": dependencies_of(recipe, shares),
             },
-            "runDetails": {
-                "builder": {"id": "urn:allod:runner:" + to_hex(order.runner)},
-                "metadata": {"invocationId": to_hex(order.job_id)},
-            },
+            "runDetails": builder_of(order),
             "owners": [share.document() for share in shares],
             "fee": str(fee),
             "modelKey": model_key.decode("ascii"),
         },
+    }
+
+
+def dependencies_of(recipe: Recipe, shares: Sequence[Share]) -> list[dict[str, Any]]:
+    """What the adapter was made from: the base model, then every dataset with its consent."""
+    base = {"name": recipe.base_name, "digest": {"sha256": recipe.base_hash.hex()}}
+    return [base, *({"uri": "urn:allod:asset:" + share.asset, "name": to_hex(share.consent)} for share in shares)]
+
+
+def builder_of(order: Order) -> dict[str, Any]:
+    """Who made it: the runner, and the job."""
+    return {
+        "builder": {"id": "urn:allod:runner:" + to_hex(order.runner)},
+        "metadata": {"invocationId": to_hex(order.job_id)},
     }
 
 
@@ -157,54 +169,78 @@ def statement_hash(provenance: bytes) -> bytes:
 
 
 def write_statement(job: Workspace, final: SumTree, account: Account, bundle: Path) -> bytes:
-    """Write adapter, signatures and statement into `bundle`, durably; the hash to post.
+    """Write adapter, card, signatures and statement of a trained job into `bundle`, durably; the hash to post.
 
-    A bundle that holds a statement of this job keeps it: a job has one, also after a crash between writing and posting.
+    It fits `finetune.settle.StatementHook`. Until the hash is posted a statement may be written again: the later one
+    replaces the one before, which nobody has seen.
     """
-    if (bundle / STATEMENT).exists():
-        return statement_hash((bundle / STATEMENT).read_bytes())
     order = Order.decode(job.get("order.cbor"))
     if account.address != order.runner:
         raise Conflict(
             "Only the runner of a job signs its statement.", hint="Run this on the machine that ran the job."
         )
-    recipe = Recipe.decode(job.get("recipe.json"))
-    tally = read_ledger(job.ledger.read_bytes(), order.job_id)
-    plan = job.get("plan.cbor")
-    shares = shares_of(final, _licences(job, final), tally, plan)
-    fee_index = final.find(FEE)
-    fee = final.leaves[fee_index].amount if fee_index is not None else 0
-    losses = job.get_value("losses.json") if job.has("losses.json") else {}
     files = job.adapter()
     if not files:
         raise NotFound("This job has no adapter to vouch for.", hint="Settle it without a statement.")
-    files["README.md"] = model_card(order, recipe, shares, losses).encode()
+    recipe = Recipe.decode(job.get("recipe.json"))
+    tally = read_ledger(job.ledger.read_bytes(), order.job_id)
+    plan = decode_plan(job.get("plan.cbor"))
+    consents = {
+        leaf.consent_id: Licence.decode(job.get(licence_name(leaf.consent_id))).consent
+        for leaf in final.leaves
+        if leaf.consent_id != FEE
+    }
+    shares = shares_of(final, consents, tally, plan)
+    losses = job.get_value("losses.json") if job.has("losses.json") else {}
+    files[CARD] = model_card(order, recipe, shares, losses).encode()
     digests = {name: hashlib.sha256(data).digest() for name, data in files.items()}
     key = ec.generate_private_key(ec.SECP256R1())
-    for name, data in files.items():
-        write_atomic(bundle / ADAPTER / name, data, mode=0o644)
-    write_atomic(bundle / SIGNATURE_FILE, sign_model(ADAPTER, digests, key), mode=0o644)
-    write_atomic(bundle / PUBLIC_KEY_FILE, public_pem(key.public_key()), mode=0o644)
     document = statement_document(
         order,
         recipe,
-        plan_hash=decode_plan(plan).hash(),
+        plan_hash=plan.hash(),
         tally=tally,
         shares=shares,
-        fee=fee,
+        fee=fee_of(final),
         losses=losses,
         digests=digests,
         model_key=public_pem(key.public_key()),
     )
     provenance = sign_statement(document, account)
+    _write_adapter(bundle, files)
+    write_atomic(bundle / SIGNATURE_FILE, sign_model(ADAPTER, digests, key), mode=0o644)
+    write_atomic(bundle / PUBLIC_KEY_FILE, public_pem(key.public_key()), mode=0o644)
     write_atomic(bundle / STATEMENT, provenance, mode=0o644)
     return statement_hash(provenance)
+
+
+def fee_of(tree: SumTree) -> int:
+    """What a tree pays the runner, in UNITs."""
+    index = tree.find(FEE)
+    return 0 if index is None else tree.leaves[index].amount
+
+
+def bundle_job(job: Workspace, history: History, bundle: Path) -> None:
+    """Complete the bundle of a job that is over: evidence, and a statement only if it is the one that was posted.
+
+    A statement that came too late, or after another end of the job, vouches for nothing and is taken away; the adapter
+    stays, without card and signature.
+    """
+    posted = history.settlement(Order.decode(job.get("order.cbor"))) if job.has("order.cbor") else None
+    path = bundle / STATEMENT
+    if path.exists() and (posted is None or posted.args["statement"] != statement_hash(path.read_bytes())):
+        for name in (STATEMENT, SIGNATURE_FILE, PUBLIC_KEY_FILE):
+            (bundle / name).unlink(missing_ok=True)
+    if not path.exists():
+        _write_adapter(bundle, job.adapter())
+    write_evidence(job, bundle)
 
 
 def write_evidence(job: Workspace, bundle: Path) -> None:
     """Copy what a verifier replays into the bundle; the whole folder appears at once, again replaces it."""
     fresh = bundle / f".{EVIDENCE}"
     shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
     for name in _COPIED:
         if job.has(name):
             write_atomic(fresh / name, job.get(name), mode=0o644)
@@ -214,11 +250,13 @@ def write_evidence(job: Workspace, bundle: Path) -> None:
         write_atomic(fresh / name, job.get(name), mode=0o644)
     shutil.rmtree(bundle / EVIDENCE, ignore_errors=True)
     fresh.rename(bundle / EVIDENCE)
+    sync_directory(bundle)
 
 
-def _licences(job: Workspace, tree: SumTree) -> dict[ConsentId, Licence]:
-    ids = [leaf.consent_id for leaf in tree.leaves if leaf.consent_id != FEE]
-    return {consent: Licence.decode(job.get(licence_name(consent))) for consent in ids}
+def _write_adapter(bundle: Path, files: Mapping[str, bytes]) -> None:
+    shutil.rmtree(bundle / ADAPTER, ignore_errors=True)
+    for name, data in files.items():
+        write_atomic(bundle / ADAPTER / name, data, mode=0o644)
 
 
 def read_statement(provenance: bytes) -> tuple[Envelope, dict[str, Any]]:
@@ -227,7 +265,7 @@ def read_statement(provenance: bytes) -> tuple[Envelope, dict[str, Any]]:
     if envelope.payload_type != IN_TOTO:
         raise Corrupted("The envelope does not hold an in-toto Statement.")
     try:
-        document = decode_json(envelope.payload, limit=64 << 20)
+        document = decode_json(envelope.payload, limit=LIMIT)
         predicate = document["predicate"]
         if document["_type"] != "https://in-toto.io/Statement/v1" or document["predicateType"] != PREDICATE:
             raise InvalidInput("another type")

@@ -1,0 +1,70 @@
+"""The ledger of a job held against its plan: nothing trained on that the plan does not have, nothing left out.
+
+Order and steps follow from the plan by a rule that anyone can repeat (docs/format/71-plan-ledger.md), so a verifier
+counts each step's record-epochs itself. Tokens that bore loss are the runner's count; they are only bounded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from core.errors import VerificationFailed
+from core.ids import ConsentId, JobId
+from finetune.ledger import Tally, Use, split_ledger
+from finetune.plan import Plan, Step
+
+Entry = dict[str, Any]
+
+
+def replay(plan: Plan, ledger: bytes, job: JobId) -> None:
+    """Return if the last attempt of the ledger is the whole walk through `plan`; else `VerificationFailed`.
+
+    Consents that were dropped in an earlier attempt stay dropped. A step is left out only where every consent with a
+    record in it was dropped before.
+    """
+    tally, gone, last = Tally(job), frozenset[ConsentId](), list[Entry]()
+    for encoded in split_ledger(ledger):
+        entry = tally.read(encoded)
+        if entry["kind"] == "start":
+            gone = tally.dropped
+            last.clear()
+        else:
+            last.append(entry)
+    if tally.plan != plan.hash():
+        raise VerificationFailed("The ledger follows another plan.")
+    _follow(plan, iter(last), set(gone))
+
+
+def _follow(plan: Plan, entries: Iterator[Entry], gone: set[ConsentId]) -> None:
+    entry = next(entries, None)
+    for step in plan.steps():
+        while entry is not None and entry["kind"] == "drop" and entry["step"] <= step.number:
+            gone.update(entry["consents"])
+            entry = next(entries, None)
+        expected = _uses(plan, step, gone)
+        if not expected:
+            continue
+        if entry is None or entry["kind"] != "step" or entry["step"] != step.number:
+            raise VerificationFailed(f"The ledger leaves out step {step.number} of the plan.")
+        counted = {consent: Use(records, tokens) for consent, records, tokens in entry["uses"]}
+        same = counted.keys() == expected.keys() and all(
+            use.record_epochs == expected[consent].record_epochs and use.tokens <= expected[consent].tokens
+            for consent, use in counted.items()
+        )
+        if not same:
+            raise VerificationFailed(f"The ledger counts other records than the plan has in step {step.number}.")
+        entry = next(entries, None)
+    if entry is not None:
+        raise VerificationFailed("The ledger goes on behind the end of the plan.")
+
+
+def _uses(plan: Plan, step: Step, gone: set[ConsentId]) -> dict[ConsentId, Use]:
+    """The record-epochs of a step, and the most tokens that can bear loss: the first of each record never does."""
+    uses: dict[ConsentId, Use] = {}
+    for record in step.records:
+        item, index = plan.locate(record)
+        planned = plan.objects[item]
+        if planned.consent not in gone:
+            uses[planned.consent] = uses.get(planned.consent, Use()) + Use(1, planned.tokens[index] - 1)
+    return uses
