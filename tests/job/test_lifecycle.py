@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from finetune.site import Site
 from finetune.watch import Pace
 from finetune.workspace import State, Workspace
 from tests.job.paper import PaperTrainer
-from tests.job.worlds import FEE_UNITS, FLAT, RATE, World
+from tests.job.worlds import FEE_UNITS, FLAT, RATE, YEAR, World, publish_owner
 
 pytestmark = pytest.mark.needs_trainer
 
@@ -378,6 +379,54 @@ def test_a_job_only_opens_as_its_payer(world: World) -> None:
     with pytest.raises(InvalidInput):
         run_job(paper(world), job, world.work())
     assert job.state is State.QUOTED
+
+
+def test_offers_and_limited_uses_are_counted_once_a_job(world: World) -> None:
+    world.owners["eva"] = publish_owner(world, "eva", 9, 3, granted=True, offer=True, max_uses=2)
+    for _ in range(2):
+        done = finish(world, world.job(["eva"]))
+        assert done.outcome == "confirmed"
+        assert done.order.counted == (world.owners["eva"].consent_id,)
+        assert world.amount(done.final, "eva") == FLAT + 9 + RATE * 3 * 2
+    third = world.job(["eva"])
+    with pytest.raises(Refused):
+        finish(world, third)
+    assert third.state is State.QUOTED
+
+
+def test_a_revocation_between_two_keepers_costs_the_flat_part_only(world: World) -> None:
+    class Revoking:
+        def __init__(self, port: KeeperPort) -> None:
+            self.port = port
+
+        def call(self, path: str, body: bytes) -> bytes:
+            if path == "release" and "ada" not in gone:
+                gone.append("ada")
+                world.revoke("ada")
+            return self.port.call(path, body)
+
+    gone: list[str] = []
+    world.ports[1] = Revoking(world.ports[1])
+    done = finish(world, world.job(["ada"]))
+    assert done.outcome == "settled"
+    assert done.adapter == {}
+    assert world.amount(done.final, "ada") == FLAT + 1
+    assert done.final.total == FLAT + 1  # no adapter, no fee
+
+
+def test_a_consent_that_expires_in_mid_job_stops_and_is_paid_in_full(world: World) -> None:
+    ahead = [0]
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "train" and progress.step == 3:
+            ahead[0] = 2 * YEAR
+
+    trainer = PaperTrainer()
+    site = paper(world, trainer, report=report, clock=lambda: time.time() + ahead[0], pace=Pace(steps=1))
+    done = finish(world, world.job(["ada"], epochs=4), site)
+    assert set(trainer.rows) == {0, 1, 2}
+    assert (done.outcome, done.final) == ("confirmed", done.opening)
+    assert 0 < done.tally.owed(world.owners["ada"].consent_id) < RECORDS["ada"] * 4
 
 
 def test_lanes_are_used_again(world: World) -> None:

@@ -14,13 +14,12 @@ from consent.chain.client import Chain
 from consent.chain.deployment import Deployment, deploy, faucet
 from consent.chain.embedded import EmbeddedChain, developer
 from consent.committee import Committee
-from consent.grant import Consent
 from consent.keeper.client import revoke_everywhere
 from consent.keeper.founding import found_committee
 from consent.keeper.keys import KeeperKeys
 from consent.keeper.node import Keeper
 from consent.keeper.port import InProcessPort, KeeperPort
-from consent.market.granting import SignedConsent, consent_id, draft, grant, sign
+from consent.market.granting import SignedConsent, consent_id, draft, grant, sign, take
 from consent.market.paying import deposit
 from consent.market.place import Market, Relayer
 from consent.market.publish import publish
@@ -29,7 +28,7 @@ from consent.purposes import purpose
 from consent.recipe import Lora, Recipe
 from consent.terms import Terms
 from consent.tree import SumTree
-from core.ids import ConsentId, VaultId
+from core.ids import NOBODY, ConsentId, VaultId
 from finetune.broker import Progress
 from finetune.jobkey import Runner, open_runner
 from finetune.licence import Licence
@@ -170,10 +169,11 @@ class World:
         return tree.leaves[index].amount
 
 
-def publish_owner(world_parts: dict[str, Any], name: str, number: int, records: int, granted: bool) -> Owner:
-    """An owner who seals files, publishes them and signs a consent for the trainer."""
-    market, relayer, blocks = world_parts["market"], world_parts["relayer"], world_parts["blocks"]
-    committee, trainer = world_parts["committee"], world_parts["trainer"]
+def publish_owner(
+    world: World, name: str, number: int, records: int, *, granted: bool, offer: bool = False, max_uses: int = 0
+) -> Owner:
+    """An owner who seals files, publishes them and signs a consent for the trainer, or an offer that it takes."""
+    market, relayer, blocks, committee = world.market, world.relayer, world.blocks, world.committee
     account = Account(bytes([number]) * 32)
     vault = Vault(RootKey(bytes([number + 100]) * 32), VaultId(bytes([number]) * 32), blocks)
     ids = [vault.add_bytes(file, data).object_id for file, data in owner_files(name, records).items()]
@@ -183,17 +183,21 @@ def publish_owner(world_parts: dict[str, Any], name: str, number: int, records: 
         committee=committee.hash,
         expiry=market.chain.block().timestamp + YEAR,
         max_epochs=50,
+        max_uses=max_uses,
         flat=FLAT + number,
         per_record_epoch=RATE,
     )
     card = {"title": name, "description": "", "schema": {}, "sample": []}
     published = publish(market, relayer, vault, blocks, account, ids, card, terms, committee, {committee.hash})
-    consent: Consent = draft(market, account.address, published.asset, terms, PURPOSE, [], grantee=trainer.address)
-    signed = sign(market, account, consent)
-    if granted:
+    grantee = NOBODY if offer else world.trainer.address
+    signed = sign(market, account, draft(market, account.address, published.asset, terms, PURPOSE, [], grantee=grantee))
+    if offer:
+        take(market, world.trainer, signed)
+    elif granted:
         assert grant(market, relayer, [signed]).minted
-    licence = Licence.of(consent, published.publication)
-    return Owner(name, account, vault, licence, signed, consent_id(market, consent))
+    licence = Licence.of(signed.consent, published.publication)
+    holder = consent_id(market, signed.consent, world.trainer.address)
+    return Owner(name, account, vault, licence, signed, holder)
 
 
 def found_world(
@@ -206,10 +210,8 @@ def found_world(
     committee = found_committee(keys, 2, 3, 1, chain.block().timestamp + YEAR)
     (folder / "committee.json").write_bytes(committee.encode())
     world = World(folder, chain, deployment, committee, blocks, {}, base)
-    parts = {"market": world.market, "relayer": world.relayer, "blocks": blocks}
-    parts |= {"committee": committee, "trainer": world.trainer}
     for number, (name, (records, granted)) in enumerate(owners.items(), start=1):
-        world.owners[name] = publish_owner(parts, name, number, records, granted)
+        world.owners[name] = publish_owner(world, name, number, records, granted=granted)
     currency = world.market.currency
     faucet(chain, developer(), currency, world.trainer.address, 10**19, 10**9)
     faucet(chain, developer(), currency, world.runner.account.address, 10**19, 0)
