@@ -19,18 +19,20 @@ from consent.keeper.client import (
     deposit_tree,
     hand_in_ledger,
 )
-from consent.market.lanes import courses
+from consent.keeper.trees import write_job_query
+from consent.keeper.wire import read_reply
+from consent.market.lanes import Course, courses
 from consent.market.paying import confirm, settle
 from consent.market.place import Relayer
 from consent.order import Order
 from consent.tree import FEE, SumTree
 from core.encoding import from_hex, to_hex
-from core.errors import InvalidInput, NotFound, Refused
+from core.errors import AllodError, InvalidInput, NotFound, Refused, Unavailable
 from core.ids import ConsentId
 from finetune.broker import Progress
 from finetune.ledger import Tally, owed, read_ledger
 from finetune.licence import Licence
-from finetune.opening import licences_of, note_transaction
+from finetune.opening import finish_opening, licences_of, note_transaction
 from finetune.releasing import receipts_of, refusals_of
 from finetune.site import Site
 from finetune.workspace import State, Workspace
@@ -42,11 +44,16 @@ StatementHook = Callable[[Workspace, SumTree], bytes]
 
 def outcome_of(site: Site, order: Order) -> Outcome:
     """How the job stands on chain: open, confirmed, settled, or past its end with the opening tree standing."""
+    course = _course(site, order)
+    if course.settled_tx is not None:
+        return "confirmed" if course.root == order.root else "settled"
+    return "open" if site.market.chain.block().timestamp < order.start else "stands"
+
+
+def _course(site: Site, order: Order) -> Course:
     for course in courses(site.market, order.payer):
         if course.opening.job_id == order.job_id:
-            if course.settled_tx is not None:
-                return "confirmed" if course.root == order.root else "settled"
-            return "open" if site.market.chain.block().timestamp < order.start else "stands"
+            return course
     raise NotFound("The chain knows no such job.", hint="Check the chain, or wait for its next block.")
 
 
@@ -112,15 +119,20 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
     tree stands from the job's end.
     """
     with job.hold():
+        if job.state is State.OPENING:
+            finish_opening(site, job)
         order = Order.decode(job.get("order.cbor"))
         if payer.address != order.payer:
             raise InvalidInput("Only the job's payer settles it without its runner.")
+        if job.state is State.DONE:
+            settled = job.facts.get("outcome") == "settled"
+            return SumTree.decode(job.get("final.cbor" if settled else "tree.cbor"))
         if job.state is not State.SETTLING:
             outcome = outcome_of(site, order)
             opening = SumTree.decode(job.get("tree.cbor"))
             if outcome != "open":
                 close_books(site, job, order, outcome)
-                return opening
+                return SumTree.decode(job.get("final.cbor")) if outcome == "settled" else opening
             final = _lowest(site, job, order, opening, payer)
             if final.root == opening.root:
                 raise Refused(
@@ -135,9 +147,30 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
 
 def close_books(site: Site, job: Workspace, order: Order, outcome: Outcome) -> None:
     """The job is over: its key is destroyed, so released shares stay closed for good."""
+    if outcome == "settled":
+        _keep_final(site, job, order)
     site.runner.keys.destroy(order.job_pk)
     job.advance(State.DONE, outcome=outcome)
     site.report(Progress("done", note=outcome))
+
+
+def _keep_final(site: Site, job: Workspace, order: Order) -> None:
+    """Have the tree in the folder that the chain has; where somebody else proposed it, keepers serve it."""
+    root = _course(site, order).root
+    if job.has("final.cbor") and SumTree.decode(job.get("final.cbor")).root == root:
+        return
+    for port in site.ports:
+        try:
+            reply = read_reply(port.call("tree", write_job_query(order.job_id)), ("order", "tree", "final"), "The tree")
+            if SumTree.decode(reply["final"]).root == root:
+                job.put("final.cbor", reply["final"])
+                return
+        except AllodError:
+            continue
+    raise Unavailable(
+        "The job was settled by somebody else, and no keeper gives the tree that owners claim from.",
+        hint="Try again when the keepers answer.",
+    )
 
 
 def _all_earned(job: Workspace, order: Order, opening: SumTree) -> bool:
