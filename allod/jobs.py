@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allod.trainer import fund_runner
+from allod.trees import lay_down
 from allod.world import World
 from consent.chain.account import Account
 from consent.recipe import Recipe
@@ -49,6 +50,7 @@ def run(
 ) -> Finished:
     """Begin a job or go on with it; at its end the bundle is complete and the transactions are remembered."""
     fund_runner(world)
+    lay_down(world.blocks, SumTree.decode(job.get("tree.cbor")))  # before any money is locked under it
     runner = world.runner.account
 
     def statement(of: Workspace, final: SumTree) -> bytes:
@@ -60,7 +62,7 @@ def run(
 
 
 def close(world: World, number: int, job: Workspace) -> None:
-    """Complete the bundle with its evidence, and remember the job's id and transactions."""
+    """Complete the bundle with its evidence, lay the final tree down, remember the job's id and transactions."""
     from consent.records import TransactionRow
 
     if "job_id" in job.facts:
@@ -80,6 +82,9 @@ def close(world: World, number: int, job: Workspace) -> None:
                         job=job_id,
                     )
                 )
+    for name in ("tree.cbor", "final.cbor"):
+        if job.has(name):
+            lay_down(world.blocks, SumTree.decode(job.get(name)))
     bundle_of(job).mkdir(exist_ok=True)
     write_evidence(job, bundle_of(job))
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from core.errors import InvalidInput
 
@@ -18,10 +21,8 @@ def read_passphrase(file: Path | None, *, prompt: str, confirm: bool = False) ->
     if file is not None:
         text = _first_line(file)
     elif sys.stdin.isatty():
-        import getpass
-
-        text = getpass.getpass(prompt + ": ")
-        if confirm and getpass.getpass("Once more: ") != text:
+        text = _typed(prompt + ": ")
+        if confirm and _typed("Once more: ") != text:
             raise InvalidInput("The two passphrases differ.", hint="Nothing was made; run the command again.")
     else:
         raise InvalidInput(
@@ -30,35 +31,48 @@ def read_passphrase(file: Path | None, *, prompt: str, confirm: bool = False) ->
         )
     if not text:
         raise InvalidInput("The passphrase is empty.", hint="Its first line must hold at least one character.")
+    if len(text) > MAX_LENGTH:
+        raise InvalidInput(f"The passphrase is longer than {MAX_LENGTH} characters.", hint="Use a shorter one.")
     return text
 
 
 def _first_line(file: Path) -> str:
-    if str(file) == "-":
-        return sys.stdin.readline(MAX_LENGTH).rstrip("\r\n")
+    with _source(file, "The passphrase") as source:
+        return source.readline(MAX_LENGTH + 2).rstrip("\r\n")
+
+
+@contextmanager
+def _source(file: Path, what: str) -> Iterator[TextIO]:
+    """A file to read from; "-" is stdin. What it holds never gets into an error."""
     try:
-        with file.open(encoding="utf-8") as source:
-            return source.readline(MAX_LENGTH).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"The passphrase file cannot be read: {type(error).__name__}.", hint=f"Check {file}."
-        ) from None
+        if str(file) == "-":
+            yield sys.stdin
+        else:
+            with file.open(encoding="utf-8") as source:
+                yield source
+    except OSError as error:
+        hint = f"Check {file}: its first line is read, or with - the first line of stdin."
+        raise InvalidInput(f"{what} cannot be read: {error.strerror or 'the file is closed'}.", hint=hint) from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{what} cannot be read: it is not text in UTF-8.", hint="Write it anew as text.") from None
+
+
+def _typed(prompt: str) -> str:
+    import getpass
+
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise InvalidInput("Nothing was typed.", hint="Run the command again.") from None
 
 
 def read_words(file: Path | None) -> str:
     """The 24 recovery words from `file` ("-" means stdin), else as they are typed without an echo."""
-    if file is None:
-        if not sys.stdin.isatty():
-            raise InvalidInput(
-                "The 24 words are needed and there is no terminal to ask on.", hint="Give --words-file FILE (or -)."
-            )
-        import getpass
-
-        return getpass.getpass("The 24 words: ")
-    if str(file) == "-":
-        return sys.stdin.read(MAX_LENGTH)
-    try:
-        with file.open(encoding="utf-8") as source:
+    if file is not None:
+        with _source(file, "The 24 words") as source:
             return source.read(MAX_LENGTH)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"The words' file cannot be read: {type(error).__name__}.", hint=f"Check {file}.") from None
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            "The 24 words are needed and there is no terminal to ask on.", hint="Give --words-file FILE (or -)."
+        )
+    return _typed("The 24 words: ")

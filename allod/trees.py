@@ -1,24 +1,58 @@
-"""Finding the tree of a job: in a job's folder of this home, or from a keeper that holds it."""
+"""The trees of jobs: laid down among the blocks, and found again by whoever is to be paid.
+
+An owner can claim only with the job's tree. So the runner puts it into the block store when the job opens and when it
+ends, and it is looked for in a job's folder of this home, among the blocks, and at the keepers. A tree is believed only
+if its root is the one on chain, so nothing here needs to be trusted. Bytes: docs/format/61-job.md.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from core.encoding import decode_cbor, encode_cbor
 from core.errors import AllodError
 from core.ids import JobId
+from vault.blocks import BlockStore
+from vault.cid import DAG_CBOR, RAW, Cid
+from vault.unixfs import CHUNK, FileBuilder, walk
 
 if TYPE_CHECKING:
     from allod.world import World
     from consent.market.earnings import TreeLookup
     from consent.tree import SumTree
 
+KIND = "job-tree"
+MAX_TREE = 8 << 20  # bytes; what SumTree.decode takes
+_POINTER = 256  # bytes; a longer block is none
+
+
+def lay_down(blocks: BlockStore, tree: SumTree) -> Cid:
+    """Put a tree among the blocks, durably: a file, and a small dag-cbor block that names its root and that file."""
+    data = tree.encode()
+    builder = FileBuilder(blocks.put)
+    for start in range(0, len(data), CHUNK):
+        part = data[start : start + CHUNK]
+        builder.add(blocks.add(RAW, part), len(part))
+    file, size = builder.finish()
+    pointer = {"v": 1, "kind": KIND, "root": tree.root.to_bytes(32, "big"), "size": size, "file": file.link}
+    cid = blocks.add(DAG_CBOR, encode_cbor(pointer))
+    blocks.flush()
+    return cid
+
 
 def find_tree(world: World) -> TreeLookup:
     """A lookup for `market.earnings`, which believes a tree only if its root is the one on chain."""
+    kept = cache(lambda: _kept(world))  # read once for all jobs, and only when one is looked for
+    laid = cache(lambda: pointers(world.blocks))
 
     def look(job_id: JobId, root: int) -> SumTree | None:
-        for data in [*_kept(world), *_asked(world, job_id)]:
-            tree = _decoded(data)
+        if root in kept():
+            return kept()[root]
+        found = [_decoded(_read(world.blocks, *place)) for place in laid().get(root, [])]
+        for tree in chain(found, map(_decoded, _asked(world, job_id))):
             if tree is not None and tree.root == root:
                 return tree
         return None
@@ -26,25 +60,50 @@ def find_tree(world: World) -> TreeLookup:
     return look
 
 
-def _kept(world: World) -> list[bytes]:
+def pointers(blocks: BlockStore) -> dict[int, list[tuple[Cid, int]]]:
+    """Where trees lie among the blocks: by root word, the files said to hold it and their sizes in bytes."""
+    out: dict[int, list[tuple[Cid, int]]] = {}
+    for cid in blocks.cids(DAG_CBOR):
+        try:
+            block = blocks.get(cid)
+            value = decode_cbor(block) if len(block) <= _POINTER else None
+            if not isinstance(value, dict) or value.get("kind") != KIND:
+                continue
+            root, size, file = value["root"], value["size"], Cid.from_link(value["file"])
+        except (AllodError, KeyError, AttributeError, TypeError):
+            continue  # damaged, or of another kind
+        if isinstance(root, bytes) and len(root) == 32 and type(size) is int and 0 < size <= MAX_TREE:
+            out.setdefault(int.from_bytes(root, "big"), []).append((file, size))
+    return out
+
+
+def _kept(world: World) -> dict[int, SumTree]:
     from finetune.workspace import workspaces
 
-    names = ("final.cbor", "tree.cbor")
-    return [job.get(name) for job in workspaces(world.home / "jobs") for name in names if job.has(name)]
+    jobs, names = workspaces(world.home / "jobs"), ("final.cbor", "tree.cbor")
+    trees = [_decoded(job.get(name)) for job in jobs for name in names if job.has(name)]
+    return {tree.root: tree for tree in trees if tree is not None}
 
 
-def _asked(world: World, job_id: JobId) -> list[bytes]:
+def _read(blocks: BlockStore, file: Cid, size: int) -> bytes:
+    try:
+        return b"".join(walk(file, blocks, size))
+    except AllodError:
+        return b""
+
+
+def _asked(world: World, job_id: JobId) -> Iterator[bytes]:
     from consent.keeper.trees import write_job_query
     from consent.keeper.wire import read_reply
 
-    out = []
+    if not world.has_keepers:  # a restored home has none, and founding some would not make them know the job
+        return
     for port in world.ports.values():
         try:
             reply = read_reply(port.call("tree", write_job_query(job_id)), ("order", "tree", "final"), "The reply")
         except AllodError:
             continue
-        out += [reply["final"], reply["tree"]]
-    return out
+        yield from (reply["final"], reply["tree"])
 
 
 def _decoded(data: bytes) -> SumTree | None:

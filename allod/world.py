@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from allod.identities import Identities
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 from core.files import Lock, write_atomic
 from core.settings import Settings
 
@@ -132,12 +132,27 @@ class World:
 
     @cached_property
     def deployment(self) -> Deployment:
-        """The contracts; a development chain gets them at its first use."""
+        """The contracts: those that the settings name, else the home's; its own chain gets them at its first use.
+
+        `NotFound` where another chain is used and nobody said which contracts, `Conflict` if they are on another chain.
+        """
         from consent.chain.deployment import Deployment, deployed
 
-        if self.settings.rpc_url is not None:
-            return Deployment.load(self.home / "chain" / "deployment.json")
-        return deployed(self.home, self.chain, self.developer)
+        if self.settings.rpc_url is None and self.settings.deployment is None:
+            return deployed(self.home, self.chain, self.developer)
+        path = self.settings.deployment_file
+        if not path.exists():
+            raise NotFound(
+                f"Which contracts are used on that chain is not known: {path} is missing.",
+                hint="Set ALLOD_DEPLOYMENT to the deployment.json of the world that runs there.",
+            )
+        found = Deployment.load(path)
+        if found.chain_id != self.chain.chain_id:
+            raise Conflict(
+                f"The contracts of {path} are on chain {found.chain_id}, the endpoint serves {self.chain.chain_id}.",
+                hint="Correct ALLOD_RPC_URL or ALLOD_DEPLOYMENT.",
+            )
+        return found
 
     @cached_property
     def market(self) -> Market:
@@ -192,6 +207,11 @@ class World:
         keys = [KeeperKeys.open(folder) if folder.exists() else KeeperKeys.create(folder) for folder in folders]
         end = self.chain.block().timestamp + TERM
         return found_committee(keys, THRESHOLD, QUORUM, 1, end)
+
+    @property
+    def has_keepers(self) -> bool:
+        """Whether this home's keepers were founded; `committee` and `ports` found them where they are missing."""
+        return (self.home / "keepers" / "committee.json").exists()
 
     @cached_property
     def ports(self) -> dict[int, KeeperPort]:

@@ -28,8 +28,16 @@ class Settings(BaseSettings):
         default=None, description="A file whose first line is the passphrase of the one who acts."
     )
     rpc_url: str | None = Field(default=None, description="An EVM JSON-RPC endpoint; without it the embedded chain.")
+    deployment: Path | None = Field(
+        default=None, description="Which contracts are used (a deployment.json); by default those of the home's chain."
+    )
     blocks: Path | None = Field(default=None, description="The block store's folder; by default `blocks` in the home.")
     database_url: str | None = Field(default=None, description="An SQLAlchemy URL; by default SQLite in the home.")
+
+    @property
+    def deployment_file(self) -> Path:
+        """Where the contracts' addresses stand."""
+        return self.deployment or self.home / "chain" / "deployment.json"
 
     @property
     def blocks_folder(self) -> Path:
