@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consent.chain.client import Chain
 from consent.grant import nonce_of
 from consent.keeper.client import read_log
+from consent.keeper.founding import found_committee
+from consent.keeper.keys import KeeperKeys
 from consent.keeper.request import ReleaseRequest
+from consent.keeper.trees import write_deposit
 from consent.keeper.wire import read_reply, sign, write
 from consent.market.publication import asset_of
 from consent.order import Order
@@ -87,6 +91,17 @@ def test_a_committee_whose_epoch_is_over_releases_nothing(world: Any) -> None:
 def test_an_order_that_is_not_the_one_on_chain_is_refused(world: Any, change: dict[str, Any], words: str) -> None:
     order: Order = replace(world.order, **change)
     refuses(world, words, world.request(order=order))
+
+
+def test_a_job_of_another_committee_that_the_keeper_sits_in_too_is_refused(world: Any, tmp_path: Path) -> None:
+    own, others = KeeperKeys.open(world.folder / "1"), [KeeperKeys.create(tmp_path / str(i)) for i in range(2)]
+    second = found_committee([own, *others], 2, 3, 1, world.committee.end)
+    world.keepers[0].join(second)
+    order = world.open_job(world.tree, lane=1, keepers=second.addresses)
+    read_reply(world.keepers[0].handle("tree", write_deposit(order, world.tree)), ("job",), "The reply")
+    refuses(world, "The job names another committee", world.request(order=order))
+    foreign = replace(world.request(order=order), committee_id=second.id)
+    refuses(world, "terms name another committee", foreign)
 
 
 def test_a_job_that_was_never_opened_is_refused(world: Any) -> None:

@@ -92,6 +92,26 @@ def test_a_keeper_that_signs_for_a_wrong_share_is_caught_by_the_owners_hash(worl
     assert "Keeper 1's reply does not open" in found.reasons[1]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("root", bytes(32), "does not name what it released"),
+        ("job", bytes(32), "is for another release"),
+        ("consent", bytes(32), "is for another release"),
+        ("keeper", 2, "is for another release"),
+    ],
+)
+def test_a_well_signed_receipt_about_something_else_is_a_lie(world: Any, field: str, value: Any, words: str) -> None:
+    def forge(reply: dict[str, Any]) -> None:
+        receipt = Receipt.read({**reply["receipt"], field: value})
+        account = world.keepers[0]._station.keys.account
+        reply["receipt"] = receipt.signed(account, world.place.chain_id, world.place.escrow).fields()
+
+    found = ask(world, {**world.ports, 1: Twisted(world.ports[1], forge)})
+    assert found.liars == {1}
+    assert words in found.reasons[1]
+
+
 def test_a_silent_keeper_is_replaced_and_not_called_a_liar(world: Any) -> None:
     found = ask(world, {**world.ports, 2: Dead()})
     assert (found.liars, found.reasons) == (set(), {2: "The keeper does not answer."})
