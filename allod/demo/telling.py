@@ -12,8 +12,9 @@ def closing(figures: dict[str, Any]) -> list[Any]:
     """The figures as tables and sentences."""
     lines: list[Any] = ["", *_money(figures), *_losses(figures), *_facts(figures), *_gas(figures)]
     seconds = figures["seconds"]
+    first = seconds["to the first step"]
     lines += [
-        f"It took {seconds['all']:.0f} s; the first training step came after {seconds['to the first step']} s of `job run`.",
+        f"It took {seconds['all']:.0f} s; the first training step came {first} s after the job was started.",
         "",
         f"[bold]Where everything lies[/bold]  {figures['home']}",
         f"  adapter and provenance  {figures['bundle']}",
