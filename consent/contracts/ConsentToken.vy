@@ -185,7 +185,10 @@ def _mint(consent: consent_type.Consent, id: bytes32) -> uint8:
     # The rule of `_ended`, written out: a call would cost a grant 70 gas.
     if convert(consent.nonce, uint256) >> 64 != self.epochs[consent.owner]:
         return EPOCH_ENDED
-    if (self.revoked[(convert(consent.owner, uint256) << 56) | ((convert(consent.nonce, uint256) >> 8) & M56)] >> (convert(consent.nonce, uint256) & 255)) & 1 == 1:
+    if (
+        self.revoked[(convert(consent.owner, uint256) << 56) | ((convert(consent.nonce, uint256) >> 8) & M56)]
+        >> (convert(consent.nonce, uint256) & 255)
+    ) & 1 == 1:
         return NONCE_ENDED
     self.token[id] = (
         (convert(consent.grantee, uint256) << 96)
@@ -235,6 +238,7 @@ def grant(consent: consent_type.Consent):
     assert msg.sender == consent.owner, "not the owner"
     assert consent.grantee != empty(address), "an offer is taken, not granted"
     # `_digest` and `_id` written out: the calls would cost 160 gas.
+    # `_digest` and `_id` written out: the calls would cost a grant 130 gas.
     domain: bytes32 = DOMAIN
     if chain.id != CHAIN:
         domain = signing._domain(NAME_HASH)

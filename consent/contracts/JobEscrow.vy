@@ -15,6 +15,9 @@
         lane word = first 24 bytes of keccak256(times | root | order) | remaining64, never cleared once written
         paid word = opened40 | 216 bits by heap position; another `opened` means that nothing was paid yet
         All amounts are in UNITs, except the one that `deposit` takes.
+@dev Whatever calls the token holds the lock; `open`, `confirm` and `settle` do not call it and need none. They could be
+        called by a token that runs inside one of the others: `confirm` and `settle` touch only lanes whose claims have
+        not begun, and everything that the others keep over a call is written before it.
 """
 from ethereum.ercs import IERC20
 import consent_type
@@ -28,7 +31,7 @@ interface IDecimals:
 
 struct Claim:
     payer: address
-    lane: uint256
+    lane: uint96
     times: uint256
     root: uint256
     order: bytes32
@@ -104,8 +107,9 @@ DOMAIN: immutable(bytes32)
 CHAIN: immutable(uint256)
 
 deposits: public(HashMap[address, uint256])
-lanes: public(HashMap[address, HashMap[uint256, uint256]])
-paid: public(HashMap[address, HashMap[uint256, HashMap[uint256, uint256]]])
+# payer160 | lane96 -> the lane's word; -> word number -> paid bits. One flat key saves a hash at every access.
+words: HashMap[uint256, uint256]
+spent: HashMap[uint256, HashMap[uint256, uint256]]
 
 
 @deploy
@@ -142,27 +146,37 @@ def consents() -> address:
     return CONSENTS
 
 
+@external
+@view
+def lanes(payer: address, lane: uint96) -> uint256:
+    """
+    @notice The lane's word: hash192 | remaining64, or 0 before its first job.
+    """
+    return self.words[self._key(payer, lane)]
+
+
+@external
+@view
+def paid(payer: address, lane: uint96, number: uint256) -> uint256:
+    """
+    @notice A paid word of the lane: opened40 | bits of the heap positions 216 * number and up.
+    """
+    return self.spent[self._key(payer, lane)][number]
+
+
 # -- words -------------------------------------------------------------------------------------------------------------
+
+
+@internal
+@pure
+def _key(payer: address, lane: uint96) -> uint256:
+    return (convert(payer, uint256) << 96) | convert(lane, uint256)
 
 
 @internal
 @pure
 def _word(times: uint256, root: uint256, order: bytes32) -> uint256:
     return convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
-
-
-@internal
-@pure
-def _order(runner: address, spec: bytes32, counted: bytes32) -> bytes32:
-    return keccak256(abi_encode(runner, spec, counted))
-
-
-@internal
-@pure
-def _signer(digest: bytes32, compact: uint256[2]) -> address:
-    signer: address = signing._recover(digest, 27 + (compact[1] >> 255), compact[0], compact[1] & M255)
-    assert signer != empty(address), "no signature"
-    return signer
 
 
 # -- deposits ----------------------------------------------------------------------------------------------------------
@@ -208,8 +222,11 @@ def withdraw(amount: uint256):
 
 
 @internal
-def _open(lane: uint256, stop: uint256, runner: address, spec: bytes32, root: uint256, counted: bytes32, prev: uint256[3]):
-    old: uint256 = self.lanes[msg.sender][lane]
+def _open(
+    lane: uint96, stop: uint256, runner: address, spec: bytes32, root: uint256, counted: bytes32, prev: uint256[3]
+):
+    key: uint256 = (convert(msg.sender, uint256) << 96) | convert(lane, uint256)
+    old: uint256 = self.words[key]
     funds: uint256 = self.deposits[msg.sender]
     if old != 0:
         assert old & HIGH == self._word(prev[0], prev[1], convert(prev[2], bytes32)), "not the lane's former job"
@@ -223,15 +240,22 @@ def _open(lane: uint256, stop: uint256, runner: address, spec: bytes32, root: ui
     amount: uint256 = root & M64
     assert funds >= amount, "deposit too low"
     times: uint256 = (block.timestamp << 40) | stop
-    self.deposits[msg.sender] = funds - amount
-    self.lanes[msg.sender][lane] = self._word(times, root, self._order(runner, spec, counted)) | amount
-    log Opened(payer=msg.sender, lane=lane, times=times, runner=runner, spec=spec, root=root, counted=counted)
+    self.deposits[msg.sender] = unsafe_sub(funds, amount)
+    self.words[key] = self._word(times, root, keccak256(abi_encode(runner, spec, counted))) | amount
+    log Opened(
+        payer=msg.sender,
+        lane=convert(lane, uint256),
+        times=times,
+        runner=runner,
+        spec=spec,
+        root=root,
+        counted=counted,
+    )
 
 
 @external
-@nonreentrant
 def open(
-    lane: uint256,
+    lane: uint96,
     stop: uint256,
     runner: address,
     spec: bytes32,
@@ -257,24 +281,27 @@ def open(
 
 @external
 def confirm(
-    payer: address, lane: uint256, times: uint256, spec: bytes32, root: uint256, counted: bytes32, statement: bytes32
+    payer: address, lane: uint96, times: uint256, spec: bytes32, root: uint256, counted: bytes32, statement: bytes32
 ):
     """
     @notice The runner posts its statement and lets the claims begin. The tree stands, and no settlement can follow.
     """
-    order: bytes32 = self._order(msg.sender, spec, counted)
+    order: bytes32 = keccak256(abi_encode(msg.sender, spec, counted))
     amount: uint256 = root & M64
-    assert self.lanes[payer][lane] == self._word(times, root, order) | amount, "not the runner's open job"
+    key: uint256 = (convert(payer, uint256) << 96) | convert(lane, uint256)
+    # `_word` written out here and below: a job's three transactions are what everybody pays for.
+    word: uint256 = convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
+    assert self.words[key] == word | amount, "not the runner's open job"
     assert block.timestamp < times & M40, "claims have begun"
-    now: uint256 = ((times >> 40) << 40) | block.timestamp
-    self.lanes[payer][lane] = self._word(now, root, order) | amount
-    log Settled(payer=payer, lane=lane, times=now, root=root, statement=statement)
+    now: uint256 = (times & ~M40) | block.timestamp
+    self.words[key] = (convert(keccak256(abi_encode(now, root, order)), uint256) & HIGH) | amount
+    log Settled(payer=payer, lane=convert(lane, uint256), times=now, root=root, statement=statement)
 
 
 @external
 def settle(
     payer: address,
-    lane: uint256,
+    lane: uint96,
     times: uint256,
     runner: address,
     brief: bytes32,
@@ -290,10 +317,14 @@ def settle(
     @notice Replace the tree by a smaller one that q keepers signed, refund the difference, let the claims begin.
     @param signatures q compact ones (ERC-2098: r, then the parity of y in the top bit of s), in the order of `keepers`
     """
-    order: bytes32 = self._order(runner, keccak256(concat(brief, keccak256(abi_encode(quorum, keepers)))), counted)
+    order: bytes32 = keccak256(
+        abi_encode(runner, keccak256(concat(brief, keccak256(abi_encode(quorum, keepers)))), counted)
+    )
     amount: uint256 = root & M64
     rest: uint256 = final & M64
-    assert self.lanes[payer][lane] == self._word(times, root, order) | amount, "no such open job"
+    key: uint256 = (convert(payer, uint256) << 96) | convert(lane, uint256)
+    word: uint256 = convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
+    assert self.words[key] == word | amount, "no such open job"
     assert block.timestamp < times & M40, "claims have begun"
     assert rest <= amount, "the sum may not rise"
     assert quorum != 0 and len(signatures) == quorum, "not the quorum"
@@ -306,36 +337,42 @@ def settle(
     )
     # Each keeper is met once and each signature waits for its keeper, so nobody counts twice.
     signed: uint256 = 0
-    signer: address = self._signer(digest, signatures[0])
+    signer: address = empty(address)
     for keeper: address in keepers:
-        if keeper == signer:
+        if signer == empty(address):
+            pair: uint256[2] = signatures[signed]
+            assert pair[1] & M255 <= signing.HALF_ORDER, "no signature"
+            signer = ecrecover(digest, 27 + (pair[1] >> 255), pair[0], pair[1] & M255)
+            assert signer != empty(address), "no signature"
+        if signer == keeper:
             signed += 1
             if signed == quorum:
                 break
-            signer = self._signer(digest, signatures[signed])
+            signer = empty(address)
     assert signed == quorum, "not the keepers' signatures"
-    now: uint256 = ((times >> 40) << 40) | block.timestamp
-    self.lanes[payer][lane] = self._word(now, final, order) | rest
+    now: uint256 = (times & ~M40) | block.timestamp
+    self.words[key] = (convert(keccak256(abi_encode(now, final, order)), uint256) & HIGH) | rest
     if rest != amount:
         self.deposits[payer] += amount - rest
-    log Settled(payer=payer, lane=lane, times=now, root=final, statement=statement)
+    log Settled(payer=payer, lane=convert(lane, uint256), times=now, root=final, statement=statement)
 
 
 @external
 @nonreentrant
-def reclaim(lane: uint256, prev: uint256[3]):
+def reclaim(lane: uint96, prev: uint256[3]):
     """
     @notice Return to the caller's deposit what nobody claimed within 180 days. The lane keeps its hash.
     @param prev times, root and order of the lane's job as last written
     """
-    word: uint256 = self.lanes[msg.sender][lane]
+    key: uint256 = self._key(msg.sender, lane)
+    word: uint256 = self.words[key]
     rest: uint256 = word & M64
     assert word != 0 and word & HIGH == self._word(prev[0], prev[1], convert(prev[2], bytes32)), "no such job"
     assert rest != 0, "nothing left"
     assert block.timestamp > (prev[0] & M40) + CLAIM_TIME, "claims still run"
-    self.lanes[msg.sender][lane] = word & HIGH
+    self.words[key] = word & HIGH
     self.deposits[msg.sender] += rest
-    log Reclaimed(payer=msg.sender, lane=lane, amount=rest)
+    log Reclaimed(payer=msg.sender, lane=convert(lane, uint256), amount=rest)
 
 
 # -- claims ------------------------------------------------------------------------------------------------------------
@@ -379,7 +416,8 @@ def _pay(payee: address, amount: uint256) -> bool:
 
 @internal
 def _claim(claim: Claim) -> uint8:
-    word: uint256 = self.lanes[claim.payer][claim.lane]
+    key: uint256 = (convert(claim.payer, uint256) << 96) | convert(claim.lane, uint256)
+    word: uint256 = self.words[key]
     if word == 0 or word & HIGH != self._word(claim.times, claim.root, claim.order):
         return NO_SUCH_JOB
     if block.timestamp < claim.times & M40:
@@ -390,7 +428,7 @@ def _claim(claim: Claim) -> uint8:
         return BAD_PROOF
     opened: uint256 = claim.times >> 40
     slot: uint256 = claim.position // BITS
-    former: uint256 = self.paid[claim.payer][claim.lane][slot]
+    former: uint256 = self.spent[key][slot]
     bits: uint256 = former
     if bits >> BITS != opened:
         bits = opened << BITS
@@ -398,13 +436,21 @@ def _claim(claim: Claim) -> uint8:
     if bits & bit != 0 or claim.amount > word & M64:
         return SPENT
     # Written before the token runs and taken back if it fails, so that nothing it calls sees a claim unpaid.
-    self.paid[claim.payer][claim.lane][slot] = bits | bit
-    self.lanes[claim.payer][claim.lane] = word - claim.amount
+    self.spent[key][slot] = bits | bit
+    self.words[key] = word - claim.amount
     if claim.payee == self or not self._pay(claim.payee, claim.amount * UNIT):
-        self.paid[claim.payer][claim.lane][slot] = former
-        self.lanes[claim.payer][claim.lane] = word
+        # A token that fails and yet called back to change this very lane would have its change undone here.
+        assert self.words[key] == word - claim.amount, "the token interferes"
+        self.spent[key][slot] = former
+        self.words[key] = word
         return TRANSFER_FAILED
-    log Paid(payee=claim.payee, payer=claim.payer, lane=claim.lane, consent=claim.consent, amount=claim.amount)
+    log Paid(
+        payee=claim.payee,
+        payer=claim.payer,
+        lane=convert(claim.lane, uint256),
+        consent=claim.consent,
+        amount=claim.amount,
+    )
     return PAID
 
 

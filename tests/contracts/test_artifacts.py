@@ -25,7 +25,7 @@ def test_an_artifact_loads_whole(world) -> None:
     assert not artifact.matches(bytes([code[0] ^ 1]) + code[1:])
     assert not load("ConsentToken").matches(code)
     assert artifact.bytecode.find(artifact.runtime) > 0
-    signature = "reclaim(uint256,uint256[3])"
+    signature = "reclaim(uint96,uint256[3])"
     assert artifact.method_ids[signature] == "0x" + keccak(signature.encode())[:4].hex().lstrip("0")
 
 
