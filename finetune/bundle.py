@@ -161,8 +161,8 @@ class Bundle:
         return self._evidence("tree.cbor", SumTree.decode)
 
     @property
-    def lowered(self) -> SumTree:
-        """The tree that the runner or the keepers ended with; the opening tree where the bundle has no other."""
+    def final(self) -> SumTree:
+        """The tree that the bundle shows as paid: the opening tree where it has no other."""
         has = self.has(f"{EVIDENCE}/final.cbor")
         return self._evidence("final.cbor", SumTree.decode) if has else self.opening
 

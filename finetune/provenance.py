@@ -237,12 +237,15 @@ def bundle_job(job: Workspace, history: History, bundle: Path) -> None:
 
 
 def write_evidence(job: Workspace, bundle: Path) -> None:
-    """Copy what a verifier replays into the bundle; the whole folder appears at once, again replaces it."""
+    """Copy what a verifier replays into the bundle; the whole folder appears at once, again replaces it.
+
+    A final tree that was agreed to and never posted stays out: the opening tree stands.
+    """
     fresh = bundle / f".{EVIDENCE}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for name in _COPIED:
-        if job.has(name):
+        if job.has(name) and (name != "final.cbor" or job.facts.get("outcome") != "stands"):
             write_atomic(fresh / name, job.get(name), mode=0o644)
     if job.ledger.exists():
         write_atomic(fresh / "ledger", job.ledger.read_bytes(), mode=0o644)

@@ -51,9 +51,8 @@ class Case:
 
     @property
     def final(self) -> SumTree:
-        """The tree of the bundle that the chain pays; if it has none of that root, the one it shows as final."""
-        opening = self.bundle.opening
-        return opening if opening.root == self.paid_root else self.bundle.lowered
+        """The tree that the bundle shows as paid; `settlement` says whether it is."""
+        return self.bundle.final
 
     @property
     def leaves(self) -> list[Leaf]:

@@ -1,0 +1,481 @@
+"""Forgers: each alters a finished job's bundle, signs it anew where he can, and fails at the sentence he broke."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from consent.keeper.receipt import Receipt
+from consent.recipe import Recipe
+from consent.tree import FEE, SumTree
+from core.encoding import decode_cbor, encode_cbor, to_hex
+from core.ids import Address, ConsentId, ObjectId
+from finetune.ledger import split_ledger
+from finetune.licence import Licence
+from finetune.modelsign import PUBLIC_KEY_FILE, SIGNATURE_FILE, public_pem, sign_model
+from finetune.plan import decode_plan
+from finetune.provenance import ADAPTER, EVIDENCE, STATEMENT, read_statement, sign_statement
+from finetune.workspace import Workspace, licence_name
+from tests.prove.proofs import FORGER, Edit, Proof, edit_receipts, edit_statement
+
+pytestmark = pytest.mark.needs_trainer
+NOBODYS = "0x" + "77" * 32
+
+
+def owners(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return document["predicate"]["owners"]  # type: ignore[no-any-return]
+
+
+def build(document: dict[str, Any]) -> dict[str, Any]:
+    return document["predicate"]["buildDefinition"]  # type: ignore[no-any-return]
+
+
+LIES: dict[str, tuple[Edit, set[str]]] = {
+    "an amount raised": (lambda d: owners(d)[0].update(amount="1000000"), {"payees"}),
+    "an amount as a number": (lambda d: owners(d)[0].update(amount=int(owners(d)[0]["amount"])), {"payees"}),
+    "a payee changed": (lambda d: owners(d)[0].update(payee=to_hex(FORGER.address)), {"payees"}),
+    "an owner changed": (lambda d: owners(d)[1].update(owner=to_hex(FORGER.address)), {"payees"}),
+    "a payee dropped": (lambda d: owners(d).pop(1), {"payees"}),
+    "all payees dropped": (lambda d: owners(d).clear(), {"payees"}),
+    "a payee twice": (lambda d: owners(d).append(owners(d)[0]), {"payees"}),
+    "an unconsented owner": (lambda d: owners(d).append({**owners(d)[0], "consent": NOBODYS}), {"payees"}),
+    "an unconsented asset": (lambda d: owners(d)[0].update(asset=NOBODYS), {"payees"}),
+    "an asset among what it was made from": (
+        lambda d: build(d)["resolvedDependencies"].append({"uri": "urn:allod:asset:" + NOBODYS, "name": NOBODYS}),
+        {"payees"},
+    ),
+    "an owner with more to say": (lambda d: owners(d)[0].update(note="and more"), {"payees"}),
+    "more records": (lambda d: owners(d)[0].update(records=99), {"payees"}),
+    "fewer tokens": (lambda d: owners(d)[0].update(tokens=1), {"payees"}),
+    "another fee": (lambda d: d["predicate"].update(fee="0"), {"payees"}),
+    "another ledger": (lambda d: build(d)["internalParameters"]["ledger"].update(root=NOBODYS), {"payees"}),
+    "another plan": (lambda d: build(d)["internalParameters"].update(plan=NOBODYS), {"payees"}),
+    "another recipe": (lambda d: build(d)["externalParameters"]["recipe"].update(epochs=9), {"stated recipe"}),
+    "another base model": (
+        lambda d: build(d)["resolvedDependencies"][0]["digest"].update(sha256="77" * 32),
+        {"stated recipe"},
+    ),
+    "no base model": (lambda d: build(d)["resolvedDependencies"].pop(0), {"stated recipe", "payees"}),
+    "another runner": (
+        lambda d: d["predicate"]["runDetails"]["builder"].update(id="urn:allod:runner:" + to_hex(FORGER.address)),
+        {"stated recipe"},
+    ),
+    "another job": (lambda d: build(d)["externalParameters"].update(job=NOBODYS), {"statement"}),
+    "another adapter": (
+        lambda d: d["subject"][0]["digest"].update(sha256="77" * 32),
+        {"adapter", "model signature"},
+    ),
+    "one file fewer": (lambda d: d["subject"].pop(), {"adapter", "model signature"}),
+    "no files": (lambda d: d["subject"].clear(), {"adapter", "model signature"}),
+    "a file outside of the adapter": (
+        lambda d: d["subject"].append({"name": "adapter/../../etc/passwd", "digest": {"sha256": "77" * 32}}),
+        {"adapter", "model signature"},
+    ),
+    "another model key": (
+        lambda d: d["predicate"].update(
+            modelKey=public_pem(ec.generate_private_key(ec.SECP256R1()).public_key()).decode()
+        ),
+        {"model signature"},
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("signed", ["by nobody", "by the forger", "by the runner"])
+def test_a_changed_statement_fails_at_what_was_changed_and_as_not_the_posted_one(
+    whole: Proof, tmp_path: Path, lie: str, signed: str
+) -> None:
+    edit, broken = LIES[lie]
+    bundle = whole.copy(tmp_path / "bundle")
+    edit_statement(bundle, edit, {"by nobody": None, "by the forger": FORGER, "by the runner": whole.runner}[signed])
+    report = whole.verify(bundle)
+    assert not report.vouched
+    assert set(report.broken) == broken | {"statement"}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_runner_that_posts_a_lie_fails_at_the_sentence_it_lies_about(whole: Proof, tmp_path: Path, lie: str) -> None:
+    edit, broken = LIES[lie]
+    bundle = whole.copy(tmp_path / "bundle")
+    edit_statement(bundle, edit, whole.runner)
+    assert set(whole.verify(bundle, chain=whole.posting(bundle)).broken) == broken
+
+
+def test_the_true_statement_signed_by_another_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    edit_statement(bundle, lambda document: None, FORGER)
+    assert whole.verify(bundle).broken == ["statement"]
+    assert whole.verify(bundle, chain=whole.posting(bundle)).broken == ["statement"]
+
+
+def test_a_second_statement_of_the_true_runner_is_not_the_one_that_was_posted(whole: Proof, tmp_path: Path) -> None:
+    other = whole.retold(tmp_path, lambda job: job.put_adapter({"adapter_model.safetensors": b"another adapter"}))
+    assert whole.verify(other).broken == ["statement"]
+    assert whole.verify(other, chain=whole.posting(other)).holds
+
+
+def test_a_statement_taken_away_is_missed(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    (bundle / STATEMENT).unlink()
+    report = whole.verify(bundle)
+    assert {"statement", "payees", "adapter"} <= set(report.broken)
+    assert not report.vouched
+
+
+def test_a_statement_put_beside_a_job_that_posted_none_fails(unvouched: Proof, whole: Proof, tmp_path: Path) -> None:
+    bundle = unvouched.copy(tmp_path / "bundle")
+    _, document = read_statement((whole.bundle / STATEMENT).read_bytes())
+    build(document)["externalParameters"]["job"] = to_hex(unvouched.order.job_id)
+    for account in (FORGER, unvouched.runner):
+        (bundle / STATEMENT).write_bytes(sign_statement(document, account))
+        report = unvouched.verify(bundle)
+        assert "statement" in report.broken
+        assert not report.vouched
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_another_adapter_file_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    (bundle / ADAPTER / "adapter_model.safetensors").write_bytes(b"Paper")
+    assert whole.verify(bundle).broken == ["adapter"]
+
+
+def test_an_extra_adapter_file_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    (bundle / ADAPTER / "pytorch_model.bin").write_bytes(b"")
+    assert whole.verify(bundle).broken == ["adapter"]
+
+
+def test_a_missing_adapter_file_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    (bundle / ADAPTER / "README.md").unlink()
+    assert whole.verify(bundle).broken == ["adapter"]
+
+
+@pytest.mark.parametrize("key_too", [True, False])
+def test_a_swapped_model_signature_fails(whole: Proof, tmp_path: Path, key_too: bool) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    digests = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in (bundle / ADAPTER).iterdir()}
+    key = ec.generate_private_key(ec.SECP256R1())
+    (bundle / SIGNATURE_FILE).write_bytes(sign_model(ADAPTER, digests, key))
+    if key_too:
+        (bundle / PUBLIC_KEY_FILE).write_bytes(public_pem(key.public_key()))
+    assert whole.verify(bundle).broken == ["model signature"]
+
+
+# -- receipts ----------------------------------------------------------------------------------------------------------
+
+
+def test_receipts_of_too_few_keepers_fail(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    edit_receipts(bundle, lambda receipts: receipts[1:])
+    report = whole.verify(bundle)
+    assert report.broken == ["releases"]
+    edit_receipts(bundle, lambda receipts: [receipts[0], *receipts])
+    assert whole.verify(bundle).broken == ["releases"], "one keeper twice is not two"
+
+
+def forged_receipts(whole: Proof) -> dict[str, Callable[[Receipt], Receipt]]:
+    chain, order = whole.world.chain, whole.order
+    domain = (order.chain_id, order.escrow)
+    early = chain.block(1).hash
+
+    def own(receipt: Receipt, **changes: Any) -> Receipt:
+        return replace(receipt, **changes).signed(whole.keeper(receipt.keeper), *domain)
+
+    return {
+        "of a stranger": lambda one: one.signed(FORGER, *domain),
+        "of another keeper": lambda one: replace(one, keeper=one.keeper % 3 + 1),
+        "of no keeper": lambda one: replace(one, keeper=9).signed(FORGER, *domain),
+        "of something else": lambda one: replace(one, root=bytes(32)),
+        "for another job": lambda one: own(one, job=bytes(32)),
+        "for another chain": lambda one: one.signed(whole.keeper(one.keeper), 1, order.escrow),
+        "for another escrow": lambda one: one.signed(whole.keeper(one.keeper), order.chain_id, Address(b"\x11" * 20)),
+        "for another consent": lambda one: own(one, consent=b"\x22" * 32),
+        "at a block that is not there": lambda one: own(one, latest=b"\x33" * 32),
+        "at a block before the job": lambda one: own(one, safe=early),
+        "with a signature of high s": lambda one: replace(one, sig=one.sig[:32] + b"\xff" * 32 + one.sig[64:]),
+    }
+
+
+@pytest.mark.parametrize("kind", [
+    "of a stranger", "of another keeper", "of no keeper", "of something else", "for another job", "for another chain",
+    "for another escrow", "for another consent", "at a block that is not there", "at a block before the job",
+    "with a signature of high s",
+])  # fmt: skip
+def test_a_receipt_that_is_no_keepers_word_about_this_job_fails(whole: Proof, tmp_path: Path, kind: str) -> None:
+    forge = forged_receipts(whole)[kind]
+    bundle = whole.copy(tmp_path / "bundle")
+    edit_receipts(bundle, lambda receipts: [forge(receipts[0]), *receipts[1:]])
+    assert whole.verify(bundle).broken == ["releases"]
+    edit_receipts(bundle, lambda _: [forge(one) for one in receipts_of(whole)])
+    assert whole.verify(bundle).broken == ["releases"]
+
+
+def receipts_of(proof: Proof) -> list[Receipt]:
+    return [Receipt.read(row) for row in decode_cbor(proof.job.get("receipts.cbor"))["receipts"]]
+
+
+def test_keepers_that_release_a_consent_that_was_never_minted_are_seen(lowered: Proof, tmp_path: Path) -> None:
+    dario = lowered.world.owners["dario"].consent_id
+    bundle = lowered.copy(tmp_path / "bundle")
+
+    def collude(receipts: list[Receipt]) -> list[Receipt]:
+        domain = (lowered.order.chain_id, lowered.order.escrow)
+        more = [replace(one, consent=dario).signed(lowered.keeper(one.keeper), *domain) for one in receipts[:2]]
+        return [*receipts, *more]
+
+    edit_receipts(bundle, collude)
+    report = lowered.verify(bundle)
+    # What was released and not paid shows as well.
+    assert set(report.broken) == {"consents", "settlement", "ledger"}
+    assert "never granted" in next(one.evidence for one in report.findings if one.slug == "consents")
+
+
+def test_keepers_that_release_after_a_revocation_are_seen(lowered: Proof, tmp_path: Path) -> None:
+    bruno = lowered.world.owners["bruno"].consent_id
+    after = lowered.world.chain.block().hash
+    bundle = lowered.copy(tmp_path / "bundle")
+
+    def late(receipts: list[Receipt]) -> list[Receipt]:
+        domain = (lowered.order.chain_id, lowered.order.escrow)
+        return [
+            replace(one, safe=after, latest=after).signed(lowered.keeper(one.keeper), *domain)
+            if one.consent == bruno
+            else one
+            for one in receipts
+        ]
+
+    edit_receipts(bundle, late)
+    report = lowered.verify(bundle)
+    assert report.broken == ["consents"]
+    assert "it was revoked" in next(one.evidence for one in report.findings if one.slug == "consents")
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+def put(bundle: Path, name: str, data: bytes) -> None:
+    path = bundle / EVIDENCE / name
+    assert path.exists()
+    path.write_bytes(data)
+
+
+def changed(tree: SumTree, index: int, **changes: Any) -> bytes:
+    leaves = list(tree.leaves)
+    leaves[index] = replace(leaves[index], **changes)
+    return SumTree(leaves).encode()
+
+
+def test_a_final_tree_that_differs_from_the_chain_fails(whole: Proof, lowered: Proof, tmp_path: Path) -> None:
+    for proof in (whole, lowered):
+        bundle = proof.copy(tmp_path / proof.bundle.parent.name)
+        final = SumTree.decode(proof.job.get("final.cbor"))
+        paid = next(i for i, leaf in enumerate(final.leaves) if leaf.consent_id != FEE and leaf.amount)
+        for data in (
+            changed(final, paid, amount=final.leaves[paid].amount - 1),
+            changed(final, paid, payee=FORGER.address),
+            SumTree(final.leaves[:-1]).encode(),
+        ):
+            put(bundle, "final.cbor", data)
+            assert "settlement" in proof.verify(bundle).broken
+    put(bundle, "final.cbor", proof.job.get("tree.cbor"))
+    assert "settlement" in proof.verify(bundle).broken, "the opening tree is not what is paid"
+
+
+def test_another_opening_tree_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    tree = SumTree.decode(whole.job.get("tree.cbor"))
+    for index in range(len(tree.leaves)):
+        put(bundle, "tree.cbor", changed(tree, index, amount=1))
+        assert "opening" in whole.verify(bundle).broken
+
+
+def test_another_recipe_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    recipe = Recipe.decode(whole.job.get("recipe.json"))
+    for other in (replace(recipe, seed=8), replace(recipe, base_hash=bytes(32)), replace(recipe, warmup_steps=2)):
+        put(bundle, "recipe.json", other.encode())
+        assert whole.verify(bundle).broken[0] == "recipe"
+
+
+def test_another_committee_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    true = whole.world.committee
+    forger = [FORGER, *(type(FORGER)(bytes([9, n]) * 16) for n in (1, 2))]
+    members = tuple(replace(member, address=key.address) for member, key in zip(true.keepers, forger, strict=True))
+    own = replace(true, keepers=members, signatures=())
+    put(bundle, "committee.json", own.signed([key.sign_hash(own.digest) for key in forger]).encode())
+    assert set(whole.verify(bundle).broken) == {"committee", "releases"}
+    assert "committee" in whole.verify(bundle, committees=(own.hash,)).broken, "the order names the true one"
+    easier = replace(true, t=1, signatures=())
+    put(bundle, "committee.json", replace(easier, signatures=true.signatures).encode())
+    assert whole.verify(bundle).broken == ["committee"], "fewer shares than the keepers signed for"
+    put(bundle, "committee.json", replace(true, signatures=()).encode())
+    assert whole.verify(bundle).broken == ["committee"]
+
+
+def test_contracts_and_committees_that_the_verifier_does_not_accept_fail(whole: Proof) -> None:
+    empty = Address(b"\x44" * 20)
+    assert whole.verify(committees=(bytes(32),)).broken == ["committee"]
+    assert whole.verify(committees=()).broken == ["committee"]
+    assert "place" in whole.verify(chain_id=1).broken
+    assert set(whole.verify(escrow=empty).broken) >= {"place", "order", "statement"}
+    assert set(whole.verify(consent_token=empty).broken) == {"place", "consents"}
+    assert set(whole.verify(registry=empty).broken) == {"place", "datasets"}
+    other = whole.world.deployment.currency
+    assert set(whole.verify(consent_token=other).broken) == {"consents"}, "code is there, but no consent of this job"
+    assert set(whole.verify(escrow=other).broken) >= {"place", "order"}
+
+
+@pytest.mark.parametrize("change", [
+    {"runner": FORGER.address}, {"payer": FORGER.address}, {"lane": 1}, {"fee": 0}, {"q": 2}, {"job_pk": bytes(1216)},
+    {"recipe_hash": bytes(32)}, {"root": 7}, {"counted": (ConsentId(bytes(32)),)},
+])  # fmt: skip
+def test_an_order_that_was_never_opened_fails(whole: Proof, tmp_path: Path, change: dict[str, Any]) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    put(bundle, "order.cbor", replace(whole.order, **change).encode())
+    assert "order" in whole.verify(bundle).broken
+
+
+def test_an_order_at_another_time_or_not_opened_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    order = whole.order
+    for other in (replace(order, opened=order.opened - 1), replace(order, start=order.start + 1), order.opened_at(0)):
+        put(bundle, "order.cbor", other.encode())
+        assert "order" in whole.verify(bundle).broken
+
+
+def test_another_jobs_evidence_fails(whole: Proof, unvouched: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    shutil.rmtree(bundle / EVIDENCE)
+    shutil.copytree(unvouched.bundle / EVIDENCE, bundle / EVIDENCE)
+    report = unvouched.verify(bundle)
+    assert {"statement", "payees"} <= set(report.broken)
+    assert not report.vouched
+
+
+def ada_licence(proof: Proof) -> tuple[str, Licence]:
+    consent = proof.world.owners["ada"].consent_id
+    return licence_name(consent), Licence.decode(proof.job.get(licence_name(consent)))
+
+
+def test_licences_that_are_not_the_owners_documents_fail(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    name, licence = ada_licence(whole)
+    header, other = licence.header, whole.world.owners["bruno"].licence
+    cheaper = replace(licence.terms, flat=1)
+    for slug, wrong in (
+        ("datasets", replace(licence, header_bytes=replace(header, records=1).encode())),
+        ("datasets", replace(licence, header_bytes=other.header_bytes)),
+        ("datasets", replace(licence, manifests=licence.manifests[1:])),
+        ("datasets", replace(licence, manifests=(other.manifests[0], *licence.manifests[1:]))),
+        ("datasets", replace(licence, table=other.table)),
+        ("datasets", replace(licence, table=replace(licence.table, rows=licence.table.rows[1:]))),
+        ("terms", replace(licence, terms_bytes=cheaper.encode())),
+        ("consents", replace(licence, consent=replace(licence.consent, max_uses=3))),
+        ("consents", replace(licence, consent=replace(licence.consent, owner=FORGER.address))),
+    ):
+        put(bundle, name, wrong.encode())
+        assert slug in whole.verify(bundle).broken
+
+
+# -- the runner's own books --------------------------------------------------------------------------------------------
+
+
+def rechained(data: bytes, change: Callable[[list[dict[str, Any]]], object], job: bytes) -> bytes:
+    """A ledger with changed entries whose chain is whole again."""
+    entries = [decode_cbor(entry) for entry in split_ledger(data)]
+    change(entries)
+    head, out = hashlib.sha256(b"allod/ledger/v1\0" + job).digest(), b""
+    for entry in entries:
+        encoded = encode_cbor({**entry, "previous": head})
+        head = hashlib.sha256(b"allod/ledger-entry/v1\0" + encoded).digest()
+        out += len(encoded).to_bytes(4, "big") + encoded
+    return out
+
+
+def first_use(entries: list[dict[str, Any]]) -> list[Any]:
+    return next(entry for entry in entries if entry["kind"] == "step")["uses"][0]  # type: ignore[no-any-return]
+
+
+BOOKS: dict[str, Callable[[list[dict[str, Any]]], object]] = {
+    "cut": lambda entries: entries.pop(),
+    "with a step left out": lambda entries: entries.pop(3),
+    "with a count raised": lambda entries: first_use(entries).__setitem__(1, 99),
+    "with a count lowered": lambda entries: first_use(entries).__setitem__(1, 0),
+    "with more tokens than there are": lambda entries: first_use(entries).__setitem__(2, 10**6),
+    "with another consent": lambda entries: first_use(entries).__setitem__(0, bytes(32)),
+    "with a step too many": lambda entries: entries.append({**entries[-1], "step": 10**6}),
+    "of another plan": lambda entries: entries[0].update(plan=bytes(32)),
+    "with a drop that ends everything": lambda entries: entries.__setitem__(
+        slice(1, None),
+        [{"v": 1, "kind": "drop", "step": 0, "consents": sorted({use[0] for e in entries[1:] for use in e["uses"]})}],
+    ),
+}
+
+
+@pytest.mark.parametrize("book", BOOKS)
+def test_a_ledger_changed_afterwards_fails(whole: Proof, tmp_path: Path, book: str) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    put(bundle, "ledger", rechained(whole.job.ledger.read_bytes(), BOOKS[book], whole.order.job_id))
+    broken = set(whole.verify(bundle).broken)
+    assert broken == ({"payees"} if book == "with a drop that ends everything" else {"ledger", "payees"})
+
+
+@pytest.mark.parametrize("book", [name for name in BOOKS if name != "with a drop that ends everything"])
+def test_a_runner_that_signs_a_ledger_beside_its_plan_fails_at_the_ledger(
+    whole: Proof, tmp_path: Path, book: str
+) -> None:
+    def doctor(job: Workspace) -> None:
+        job.ledger.write_bytes(rechained(job.ledger.read_bytes(), BOOKS[book], whole.order.job_id))
+
+    bundle = whole.retold(tmp_path, doctor)
+    assert whole.verify(bundle, chain=whole.posting(bundle)).broken == ["ledger"]
+
+
+def test_a_plan_that_the_runner_did_not_sign_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    plan = decode_plan(whole.job.get("plan.cbor"))
+    for signature in (plan.sign(FORGER), bytes(65), b""):
+        put(bundle, "plan.sig", signature)
+        assert whole.verify(bundle).broken == ["plan"]
+
+
+def test_a_runner_that_plans_what_nobody_licensed_fails_at_the_plan(whole: Proof, tmp_path: Path) -> None:
+    plan = decode_plan(whole.job.get("plan.cbor"))
+    first, *rest = plan.objects
+    for place, objects in enumerate((
+        (replace(first, object_id=ObjectId(bytes(32))), *rest),
+        (replace(first, payload=rest[0].payload), *rest),
+        (replace(first, owner=FORGER.address), *rest),
+        (replace(first, consent=ConsentId(bytes(32))), *rest),
+    )):  # fmt: skip
+        other = replace(plan, objects=objects)
+        bundle = whole.copy(tmp_path / str(place))
+        put(bundle, "plan.cbor", other.encode())
+        put(bundle, "plan.sig", other.sign(whole.runner))
+        assert "plan" in whole.verify(bundle).broken
+    other = replace(plan, epochs=plan.epochs - 1)
+    put(bundle, "plan.cbor", other.encode())
+    put(bundle, "plan.sig", other.sign(whole.runner))
+    assert "plan" in whole.verify(bundle).broken
+
+
+def test_a_runner_that_pays_less_than_its_ledger_says_is_seen(lowered: Proof, tmp_path: Path) -> None:
+    """Bruno's due is recomputed from the ledger: a runner that trained on more than the keepers were told shows."""
+    bundle = lowered.copy(tmp_path / "bundle")
+    final = SumTree.decode(lowered.job.get("final.cbor"))
+    index = final.find(lowered.world.owners["bruno"].consent_id)
+    assert index is not None
+    put(bundle, "final.cbor", changed(final, index, amount=final.leaves[index].amount - 3))
+    assert {"settlement", "ledger", "payees"} <= set(lowered.verify(bundle).broken)
