@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS blocks (
   key BLOB PRIMARY KEY, position INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS segments (
   number INTEGER PRIMARY KEY, mark INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0,
-  notes INTEGER NOT NULL DEFAULT 0, retired INTEGER NOT NULL DEFAULT 0);
+  notes INTEGER NOT NULL DEFAULT 0);
 """
 _PAGE = 1000
 
@@ -51,13 +51,11 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far a segment is indexed, how many of its bytes are dead blocks and how many are tombstones, and whether
-    it only waits to be removed."""
+    """How far a segment is indexed, and how many of its bytes are dead blocks and how many tombstones."""
 
     end: int
     dead: int
     notes: int
-    retired: bool
 
 
 class BadIndex(Exception):
@@ -107,7 +105,7 @@ class Index:
             # The segments hold everything, so a commit lost in a power cut is only replayed: NORMAL is enough.
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("SELECT key, position, length FROM blocks LIMIT 1").fetchall()
-            db.execute("SELECT number, mark, dead, notes, retired FROM segments").fetchall()
+            db.execute("SELECT number, mark, dead, notes FROM segments").fetchall()
             return cls(db, path)
         except (sqlite3.DatabaseError, FileNotFoundError, BadIndex):
             if db is not None:
@@ -130,13 +128,8 @@ class Index:
         return None if row is None else Location(*row)
 
     def insert(self, cid: Cid, at: Location, frame: int) -> None:
-        """Note a block found at `at` behind `frame` bytes; of two copies the later in the log counts."""
+        """Note a block found at `at`, behind `frame` bytes and later in the log than any copy noted before."""
         known = self.lookup(cid)
-        if known == at:
-            return
-        if known is not None and known.position > at.position:
-            self._bury(at.segment, at.length + frame)
-            return
         if known is not None:
             self._bury(known.segment, known.length + frame)
         self._run("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", _key(cid), at.position, at.length)
@@ -157,8 +150,8 @@ class Index:
 
     def marks(self) -> dict[int, Mark]:
         """Every segment known, by number."""
-        rows = self._rows("SELECT number, mark, dead, notes, retired FROM segments ORDER BY number")
-        return {number: Mark(end, dead, notes, bool(retired)) for number, end, dead, notes, retired in rows}
+        rows = self._rows("SELECT number, mark, dead, notes FROM segments ORDER BY number")
+        return {number: Mark(end, dead, notes) for number, end, dead, notes in rows}
 
     def set_mark(self, segment: int, end: int) -> None:
         """The segment is indexed up to byte `end`."""
@@ -168,12 +161,8 @@ class Index:
             end,
         )
 
-    def retire(self, segment: int) -> None:
-        """Nothing in the segment counts any more; its file is to be removed."""
-        self._run("UPDATE segments SET retired = 1 WHERE number = ?", segment)
-
     def drop(self, segment: int) -> None:
-        """Forget a segment whose file is gone."""
+        """Forget a segment in which nothing counts any more."""
         self._run("DELETE FROM segments WHERE number = ?", segment)
 
     def cids(self, codec: int | None, after: Cid | None) -> list[Cid]:

@@ -1,7 +1,7 @@
 """Bringing the index up to the log: after a crash, for a copied directory, or from nothing.
 
 Replaying is the only way in which the segments' meaning is decided, so a rebuilt index equals the one that grew
-with the writes. With `repair` (the lock must be held) torn tails are cut off and interrupted compactions finished;
+with the writes. With `repair` (the lock must be held) torn tails are cut off;
 without it not a byte of the directory changes.
 """
 
@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 
 from core.errors import Busy
-from core.files import Lock, sync_directory
-from vault.carindex import BadIndex, Index, Location, Mark, position
+from core.files import Lock
+from vault.carindex import BadIndex, Index, Location, position
 from vault.carlog import HEADER, SegmentFile, decode_tombstone, poses_as_tombstone, scan
 
 
@@ -82,9 +82,7 @@ def remake_index_in_memory(directory: Path) -> Index:
 
 def is_behind(index: Index, directory: Path) -> bool:
     """Whether the segment files differ from what the index has seen of them."""
-    sizes = segment_sizes(directory)
-    marks = index.marks()
-    return {number: mark.end for number, mark in marks.items() if not mark.retired} != sizes
+    return {number: mark.end for number, mark in index.marks().items()} != segment_sizes(directory)
 
 
 def replay(index: Index, directory: Path, *, repair: bool) -> None:
@@ -92,8 +90,8 @@ def replay(index: Index, directory: Path, *, repair: bool) -> None:
     index.begin()
     try:
         marks, sizes = index.marks(), segment_sizes(directory)
-        _finish_compactions(index, directory, marks, sizes, repair)
         newest = max(marks, default=-1)
+        # An older segment that the index does not know may hold tombstones for what is in it: order is all.
         if any(sizes.get(number, -1) < mark.end for number, mark in marks.items()) or any(
             number < newest and number not in marks for number in sizes
         ):
@@ -107,18 +105,6 @@ def replay(index: Index, directory: Path, *, repair: bool) -> None:
     except BaseException:
         index.rollback()
         raise
-
-
-def _finish_compactions(
-    index: Index, directory: Path, marks: dict[int, Mark], sizes: dict[int, int], repair: bool
-) -> None:
-    for number in [number for number, mark in marks.items() if mark.retired]:
-        if number in sizes and repair:
-            segment_path(directory, number).unlink()
-            sync_directory(directory)
-        sizes.pop(number, None)
-        del marks[number]
-        index.drop(number)
 
 
 def _replay_segment(index: Index, directory: Path, number: int, known: int, repair: bool) -> None:

@@ -241,10 +241,7 @@ class CarStore:
         with self._mutex:
             if self._has(cid):
                 return
-            if self._writing is None:
-                self._begin()
-                if self._has(cid):  # another process may have put it before we had the lock
-                    return
+            self._begin()
             self._dirty = True
             self._mending(lambda: self._insert(cid, data))
             self._damaged.discard(cid)
@@ -399,16 +396,12 @@ class CarStore:
         """Move the living out of the chosen segments, oldest first, then remove those files."""
         with self._all_or_nothing():
             for number, mark in self._index.marks().items():
-                if not mark.retired:
-                    if not chosen(mark) or not self._evacuate(number):
-                        continue
-                    self._index.retire(number)
+                if chosen(mark) and self._evacuate(number):
+                    self._index.drop(number)
                     self._commit()
                     segment_path(self._path, number).unlink()
                     sync_directory(self._path)
                     self._files.pop(number, None)
-                self._index.drop(number)
-                self._commit()
 
     def _evacuate(self, number: int) -> bool:
         """Append what lives in the segment to the log's end; False if something there cannot be read."""

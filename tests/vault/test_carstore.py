@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import Busy, Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable
-from vault import carlog
+from vault import carlog, carstore
 from vault.car import Car, encode_frame
+from vault.carindex import BadIndex, Index
 from vault.carlog import HEADER, encode_tombstone
 from vault.carstore import CarStore
 from vault.cid import DAG_CBOR, RAW, Cid
@@ -83,9 +84,7 @@ def test_the_segments_alone_are_the_store(tmp_path: Path) -> None:
     assert contents(tmp_path / "b", read_only=False) == expected(range(60))
 
 
-@pytest.mark.parametrize(
-    "damage", ["missing", "garbage", "empty", "truncated", "foreign", "half", "overwritten"]
-)
+@pytest.mark.parametrize("damage", ["missing", "garbage", "empty", "truncated", "foreign", "half", "overwritten"])
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_broken_index_is_made_again(tmp_path: Path, damage: str, read_only: bool) -> None:
     fill(tmp_path, range(300), roll_at=9000)
@@ -310,6 +309,116 @@ def test_any_history_replays_to_the_same_blocks(tmp_path: Path) -> None:
         assert contents(path) == model
 
 
+def test_a_tombstone_moved_by_compaction_still_kills_what_it_named(tmp_path: Path) -> None:
+    """Segment 0 keeps the dead block; segment 1, which holds the tombstone, is compacted away."""
+    cids = fill(tmp_path, range(10))
+    with CarStore(tmp_path, roll_at=segments(tmp_path)[0].stat().st_size) as store:
+        store.delete(cids[0])
+        junk = store.add(RAW, b"junk" * 75)
+        store.flush()
+        store.delete(junk)
+        store.flush()
+    assert "00000000.car" in {path.name for path in segments(tmp_path)}
+    assert "00000001.car" not in {path.name for path in segments(tmp_path)}
+    wanted = expected(range(1, 10))
+    assert contents(tmp_path) == wanted
+    remove_index(tmp_path)
+    assert contents(tmp_path) == wanted
+
+
+def test_a_tombstone_moved_behind_a_later_copy_does_not_kill_it(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(10))
+    size = segments(tmp_path)[0].stat().st_size
+    with CarStore(tmp_path, roll_at=size) as store:
+        store.delete(cids[0])
+        junk = [store.add(RAW, b"junk %d" % n * 5) for n in range(4)]
+    with CarStore(tmp_path, roll_at=1) as store:  # the copy goes into a segment of its own
+        store.put(cids[0], block(0))
+    with CarStore(tmp_path, roll_at=size) as store:
+        for cid in junk:
+            store.delete(cid)
+        store.flush()
+    assert "00000001.car" not in {path.name for path in segments(tmp_path)}
+    assert contents(tmp_path) == expected(range(10))
+    remove_index(tmp_path)
+    assert contents(tmp_path) == expected(range(10))
+
+
+def test_compaction_keeps_a_segment_whose_living_cannot_be_read(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(10))
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes().replace(block(4), b"X" * len(block(4))))
+    with CarStore(tmp_path) as store:
+        store.delete(cids[0])
+        store.compact()
+        assert segment.exists()
+        with pytest.raises(Corrupted):
+            store.get(cids[4])
+        store.put(cids[4], block(4))
+        store.compact()
+        assert not segment.exists()
+    assert contents(tmp_path) == expected(range(1, 10))
+
+
+def test_a_segment_that_comes_back_is_replayed_in_its_place(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(12), roll_at=400)
+    with CarStore(tmp_path, roll_at=400) as store:
+        store.delete(cids[0])
+    first = segments(tmp_path)[0]
+    data = first.read_bytes()
+    first.unlink()
+    with CarStore(tmp_path) as store:
+        assert not store.has(cids[1])
+        store.add(RAW, block(99))
+    first.write_bytes(data)
+    wanted = {**expected(range(1, 12)), **expected(range(99, 100))}
+    assert contents(tmp_path) == wanted
+    assert contents(tmp_path, read_only=False) == wanted
+
+
+def test_a_deletion_behind_a_rotten_block_still_counts(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(10))
+    with CarStore(tmp_path) as store:
+        store.delete(cids[1])
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes().replace(block(4), b"X" * len(block(4))))
+    remove_index(tmp_path)
+    wanted = expected(range(10))
+    del wanted[cids[1]], wanted[cids[4]]
+    assert contents(tmp_path) == wanted
+
+
+def test_an_index_that_breaks_while_writing_is_made_again_after_a_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cids = fill(tmp_path, range(5))
+    store = CarStore(tmp_path)
+    for n in range(5, 9):
+        store.add(RAW, block(n))
+    order: list[str] = []
+    real_sync, real_remake = os.fdatasync, carstore.remake_index
+
+    def sync(fd: int) -> None:
+        order.append("sync")
+        real_sync(fd)
+
+    def remake(directory: Path, *, repair: bool) -> Index:
+        order.append("index")
+        return real_remake(directory, repair=repair)
+
+    def breaks(_cid: Cid) -> None:
+        raise BadIndex
+
+    monkeypatch.setattr(carlog.os, "fdatasync", sync)
+    monkeypatch.setattr(carstore, "remake_index", remake)
+    monkeypatch.setattr(store._index, "lookup", breaks)
+    assert store.get(cids[0]) == block(0)
+    assert order == ["sync", "index"]
+    store.add(RAW, block(9))
+    store.close()
+    assert contents(tmp_path) == expected(range(10))
+
+
 class Killed(BaseException):
     """Stands for the end of the process at this very call."""
 
@@ -458,6 +567,18 @@ def test_a_reader_follows_an_index_made_again(tmp_path: Path) -> None:
     (cid,) = fill(tmp_path, range(7, 8))
     assert reader.get(cid) == block(7)
     reader.close()
+
+
+def test_a_writer_goes_on_in_the_index_that_others_made_again(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(5))
+    store = CarStore(tmp_path)
+    remove_index(tmp_path)
+    fill(tmp_path, range(5, 8))
+    store.delete(cids[0])
+    store.close()
+    db = sqlite3.connect(tmp_path / "index.sqlite")
+    assert db.execute("SELECT count(*) FROM blocks").fetchone() == (7,)
+    db.close()
 
 
 def test_a_full_disk_is_told_and_what_was_flushed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

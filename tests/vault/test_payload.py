@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import stat
@@ -22,11 +23,12 @@ from core.ids import ObjectId, VaultId
 from vault import payload as payload_module
 from vault.blocks import MemoryBlocks
 from vault.carstore import CarStore
-from vault.cid import DAG_CBOR, RAW, Cid
+from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
 from vault.payload import (
     Opener,
     Progress,
     SealedObject,
+    _open,
     ciphertext_size,
     dek_commitment,
     open_payload,
@@ -48,7 +50,7 @@ from vault.segments import (
     segment_at,
     segment_size,
 )
-from vault.unixfs import file_cid, leaf_cids
+from vault.unixfs import _Branch, _encode_node, file_cid, leaf_cids
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "payload.json").read_text())
 EDGES = [
@@ -351,6 +353,33 @@ def test_keys_and_ids_of_a_wrong_length_are_refused(thing: Object, bad: bytes) -
             call()
 
 
+def test_leaves_off_the_grid_of_segments_are_refused(thing: Object) -> None:
+    """The same ciphertext, cut elsewhere into a file that is whole by itself."""
+    sealed = thing.seal(io.BytesIO(pattern(2 * SEGMENT)))
+    cipher = b"".join(thing.store.get(cid) for cid in leaf_cids(sealed.payload, thing.store))
+    half = SEGMENT // 2
+    cuts = [0, half, half + SEGMENT, len(cipher)]
+    branches = []
+    for start, stop in itertools.pairwise(cuts):
+        branches.append(_Branch(thing.store.add(RAW, cipher[start:stop]), stop - start, stop - start))
+    root = thing.store.add(DAG_PB, _encode_node(branches))
+    with pytest.raises(Corrupted, match="524288 bytes"):
+        list(open_payload(thing.store, root, sealed.size, *thing.key))
+    opener = Opener(thing.dek, thing.vault_id, thing.object_id, sealed.size, thing.key[1])
+    opener.begin(cipher[:HEADER])
+    with pytest.raises(Corrupted, match="not one segment"):
+        list(_open(thing.store, root, opener, plaintext_start(1), plaintext_start(1) + 1, None))
+
+
+def test_a_segment_of_another_length_is_refused_by_its_length(thing: Object) -> None:
+    sealed = thing.seal(io.BytesIO(b"content"))
+    segment = thing.store.get(sealed.payload)
+    opener = Opener(thing.dek, thing.vault_id, thing.object_id, sealed.size, thing.key[1])
+    for wrong in (segment[:-1], segment + b"\0", b""):
+        with pytest.raises(Corrupted, match="bytes, not 63"):
+            opener.open_segment(0, wrong)
+
+
 # Sources that change.
 
 
@@ -390,6 +419,19 @@ def test_a_file_that_changes_while_it_is_sealed_is_an_error(
     path = tmp_path / "log"
     path.write_bytes(pattern(3 * SEGMENT))
     with Meddling(path, meddle) as source, pytest.raises(Conflict, match="changed while"):
+        thing.seal(source)
+
+
+def test_a_file_that_ends_before_its_size_is_an_error(thing: Object, tmp_path: Path) -> None:
+    """As a network file system may end it, without any change that the file's status shows."""
+
+    class Failing(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            return super().readinto(buffer) if self.tell() < 1000 else 0  # type: ignore[return-value]
+
+    path = tmp_path / "file"
+    path.write_bytes(pattern(2 * SEGMENT))
+    with Failing(path, "rb") as source, pytest.raises(Conflict, match="changed while"):
         thing.seal(source)
 
 
