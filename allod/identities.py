@@ -105,13 +105,18 @@ class Identities:
         cost: Stretch | None = None,
     ) -> Identity:
         """Lock `root` under a passphrase and give it a name; `Conflict` where the name is taken."""
-        path = self._path(name)
-        if path.exists():
-            raise Conflict(f"{name} exists already in this home.", hint="Choose another name with --as NAME.")
+        path = self.require_free(name)
         whose = Account(root.evm_key()).address if address is None else address
         key_file = KeyFile.create(root, passphrase, vault_id=vault_id, address=whose, cost=cost)
         write_atomic(path, key_file.encode())
         return Identity(name, key_file)
+
+    def require_free(self, name: str) -> Path:
+        """Where a new identity of that name will lie; `Conflict` where it is taken, `InvalidInput` if it is none."""
+        path = self._path(name)
+        if path.exists():
+            raise Conflict(f"{name} has a vault in this home already.", hint="Choose another name with --as NAME.")
+        return path
 
     def replace(self, identity: Identity) -> None:
         """Write a changed key file."""
@@ -120,6 +125,7 @@ class Identities:
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise InvalidInput(
-                "A name is 1 to 32 lower-case letters, digits, - or _, and begins with a letter or digit."
+                "A name is 1 to 32 lower-case letters, digits, - or _, and begins with a letter or digit.",
+                hint="Choose it with --as NAME or ALLOD_AS.",
             )
         return self._folder / f"{name}.json"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, MetaData
 
 from core.database import Base
+from core.errors import Conflict
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -50,6 +51,13 @@ def head() -> str:
     return found
 
 
+def knows(revision: str) -> bool:
+    """Whether this code's history holds that revision."""
+    from alembic.script import ScriptDirectory
+
+    return any(one.revision == revision for one in ScriptDirectory(str(migrations_folder())).walk_revisions())
+
+
 def current(connection: Connection) -> str | None:
     """The revision that the database is at."""
     from alembic.runtime.migration import MigrationContext
@@ -58,12 +66,18 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database to `revision`; a database already there is left alone."""
+    """Bring the database to `revision`; one already there is left alone, one of a newer Allod is a `Conflict`."""
     from alembic import command
 
     with engine.begin() as connection:
-        if revision == "head" and current(connection) == head():
+        found = current(connection)
+        if revision == "head" and found == head():
             return
+        if found is not None and not knows(found):
+            raise Conflict(
+                f"The database was written by a newer Allod (revision {found}).",
+                hint="Install that version again, or a newer one.",
+            )
         command.upgrade(alembic_config(connection), revision)
 
 

@@ -15,10 +15,18 @@ def default_home() -> Path:
     return Path(base) / "allod"
 
 
+def default_cache() -> Path:
+    """The XDG cache directory's `allod` folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "allod"
+
+
 class Settings(BaseSettings):
     """The settings of one command; the names in the environment carry the prefix `ALLOD_`."""
 
-    model_config = SettingsConfigDict(env_prefix="ALLOD_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ALLOD_", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
 
     home: Path = Field(default_factory=default_home, description="The directory that holds this world.")
     actor: str | None = Field(
@@ -26,6 +34,9 @@ class Settings(BaseSettings):
     )
     passphrase_file: Path | None = Field(
         default=None, description="A file whose first line is the passphrase of the one who acts."
+    )
+    cache: Path = Field(
+        default_factory=default_cache, description="What can be made again: the demo's base model lies here."
     )
     rpc_url: str | None = Field(default=None, description="An EVM JSON-RPC endpoint; without it the embedded chain.")
     deployment: Path | None = Field(
@@ -43,6 +54,11 @@ class Settings(BaseSettings):
     def blocks_folder(self) -> Path:
         """Where sealed blocks lie."""
         return self.blocks or self.home / "blocks"
+
+    @property
+    def demo_base(self) -> Path:
+        """The folder of the demo's base model."""
+        return self.cache / "demo-base"
 
     @property
     def database(self) -> str:

@@ -100,8 +100,9 @@ def quote_job(
     lines = [_once(line, lines[:index]) for index, line in enumerate(lines)]
     leaves = [Leaf(line.consent_id, line.payee, line.amount) for line in lines if not line.reasons]
     if not leaves:
+        why = " ".join(sorted({reason for line in lines for reason in line.reasons}))
         raise Refused(
-            "No consent fits this job.",
+            f"No consent fits this job. {why}".strip(),
             hint="Change the recipe, or ask the owners for other terms.",
             reasons={line.consent_id.hex(): list(line.reasons) for line in lines},
         )

@@ -37,6 +37,6 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with EmbeddedChain(screen.settings.home / "chain") as embedded, serving(embedded, port=port) as url:
-        screen.say(f"Chain {chain_id} answers on {url} (play money; Ctrl-C stops it).")
+        screen.note(f"Chain {chain_id} answers on {url} (play money; Ctrl-C stops it).")
         stop.wait()
     return Shown({"url": url, "chain_id": chain_id}, ["Stopped; the chain is on disk."])

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer(name="consent", no_args_is_help=True)
 DAY = 86400
 
-AssetName = Annotated[str, typer.Argument(metavar="ASSET", help="The dataset, by the start of its 0x asset.")]
+AssetName = Annotated[
+    str, typer.Argument(metavar="ASSET", help="The dataset: its number in the list, or the start of its 0x asset.")
+]
 Purpose = Annotated[str, typer.Option(help="The one purpose consented to.")]
 Days = Annotated[int | None, typer.Option(min=1, help="For how long; by default as long as the terms.")]
 Uses = Annotated[int | None, typer.Option(min=0, max=65535, help="How many jobs; by default as the terms say.")]
@@ -118,7 +120,9 @@ def grant_(
 @command(app, "take")
 def take(
     screen: Screen,
-    name: Annotated[str, typer.Argument(metavar="OFFER", help="The start of the offer's 0x name in the list.")],
+    name: Annotated[
+        str, typer.Argument(metavar="OFFER", help="The offer: its number in the list, or the start of its 0x name.")
+    ],
     passphrase_file: PassphraseFile = None,
 ) -> Shown:
     """Take an open offer, in a transaction of your own."""
@@ -143,12 +147,12 @@ def list_(screen: Screen) -> Shown:
     with world_of(screen) as world:
         me = who(screen, world).address
         items = []
-        for row in world.consents.consents():
+        for number, row in enumerate(world.consents.consents(), start=1):
             signed: SignedConsent = read_row(row)
             given = signed.consent
             if me not in (given.owner, given.grantee) and not given.is_offer:
                 continue
-            item = describe(world, given, row.digest)
+            item = {"number": number} | describe(world, given, row.digest)
             holder = me if given.is_offer and given.owner != me else given.grantee
             if given.is_offer and given.owner == me:
                 item["state"] = "revoked" if _ended(world, given) else "open to all"
@@ -160,8 +164,11 @@ def list_(screen: Screen) -> Shown:
                 if given.is_offer and status == 1:
                     item["state"] = "on offer"
             items.append(item)
-    rows = [[item["consent"][:18] + "…", item["kind"], item["purpose"], item["state"]] for item in items]
-    return Shown({"consents": items}, [table("Consents", ["consent", "kind", "purpose", "state"], rows)])
+    rows = [
+        [item["number"], item["consent"][:18] + "…", item["kind"], item["purpose"], item["state"]] for item in items
+    ]
+    columns = ["#", "consent", "kind", "purpose", "state"]
+    return Shown({"consents": items}, [table("Consents", columns, rows, numbers=[0])])
 
 
 def _ended(world: World, given: Consent) -> bool:

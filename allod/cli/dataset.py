@@ -10,7 +10,7 @@ import typer
 
 from allod.cli.acting import PassphraseFile, world_of
 from allod.cli.money import money
-from allod.cli.shown import Screen, Shown, command, table
+from allod.cli.shown import Screen, Shown, command, plain, table
 from allod.cli.vault import opened, pick
 from core.encoding import to_hex
 from core.errors import InvalidInput
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="dataset", no_args_is_help=True)
 DAY = 86400
+MAX_SAMPLE = 4096
 
 
 @app.callback()
@@ -102,7 +103,7 @@ def publish(
             "title": title,
             "description": description,
             "schema": sorted({entry.media_type for entry in chosen}),
-            "sample": sample.read_text("utf-8")[:4096] if sample else "",
+            "sample": "" if sample is None else _sample(sample),
         }
         done = publish_dataset(world, owner, found, [entry.object_id for entry in chosen], card, terms)
         header = done.publication.header
@@ -116,7 +117,7 @@ def publish(
             "gas": done.sent.gas,
         }
     lines = [
-        f"Published [bold]{title}[/bold]: asset {data['asset']}",
+        f"Published [bold]{plain(title)}[/bold]: asset {data['asset']}",
         f"{header.objects} objects, {header.records} records. Each key is shared among {world.committee.n} keepers;",
         f"any {world.committee.t} of them can release it to a consented job.",
         "Nobody may use it yet: `allod consent offer` or `allod consent grant` come next.",
@@ -124,13 +125,29 @@ def publish(
     return Shown(data, lines)
 
 
+def _sample(path: Path) -> str:
+    """The file's text; it becomes public as it is, so nothing of it is left out silently."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_SAMPLE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"The sample cannot be read: {type(error).__name__}.", hint=f"Check {path}; it is a text file in UTF-8."
+        ) from None
+    if len(text) > MAX_SAMPLE:
+        raise InvalidInput(f"The sample is longer than {MAX_SAMPLE} characters.", hint="Choose a shorter one.")
+    return text
+
+
 @command(app, "list")
 def list_(screen: Screen) -> Shown:
     """All datasets known here."""
     with world_of(screen) as world:
-        items = [describe(world, row) for row in world.catalogue.all()]
-    rows = [[item["asset"][:18] + "…", item["title"], item["records"], item["owner"][:12] + "…"] for item in items]
-    return Shown({"datasets": items}, [table("Datasets", ["asset", "title", "records", "owner"], rows, numbers=[2])])
+        known = enumerate(world.catalogue.all(), start=1)
+        items = [{"number": number} | describe(world, row) for number, row in known]
+    rows = [[one["number"], one["asset"][:18] + "…", one["title"], one["records"], one["owner"]] for one in items]
+    columns = ["#", "asset", "title", "records", "owner"]
+    return Shown({"datasets": items}, [table("Datasets", columns, rows, numbers=[0, 3])])
 
 
 @command(app, "show")
@@ -145,7 +162,7 @@ def show(screen: Screen, asset: Annotated[str, typer.Argument(metavar="ASSET")])
         found = publication_of(world, Asset(row.asset))
         card = read_card(world.blocks, found.header).card
         data = describe(world, row) | {"card": card, "terms": describe_terms(world, found.terms)}
-    lines = [f"[bold]{row.title}[/bold]  {data['asset']}", f"owner {data['owner']}"]
-    lines += [f"{row.objects} objects, {row.records} records", str(card.get("description", ""))]
+    lines = [f"[bold]{plain(row.title)}[/bold]  {data['asset']}", f"owner {data['owner']}"]
+    lines += [f"{row.objects} objects, {row.records} records", plain(card.get("description", ""))]
     lines += [f"  {key}: {value}" for key, value in data["terms"].items()]
     return Shown(data, lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +13,6 @@ if TYPE_CHECKING:
     from finetune.broker import Progress
 
 app = typer.Typer()
-
-
-def cache_folder() -> Path:
-    """The XDG cache directory's `allod` folder, where the demo's base model is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "allod"
 
 
 @command(app, "demo")
@@ -44,5 +37,5 @@ def demo(
             if progress.loss is not None:
                 bar(progress.step, f"step {progress.step}/{progress.steps}  loss {progress.loss:.3f}")
 
-        figures = Story(place, cache_folder(), players, screen.say, report).play()
+        figures = Story(place, screen.settings.demo_base, players, screen.say, report).play()
     return Shown(figures, telling.closing(figures))

@@ -10,7 +10,7 @@ import typer
 
 from allod.cli.acting import PassphraseFile, unlock, who, world_of
 from allod.cli.money import money
-from allod.cli.shown import Screen, Shown, command, table
+from allod.cli.shown import Screen, Shown, command, plain, table
 from core.encoding import to_hex
 from core.errors import InvalidInput, VerificationFailed
 
@@ -109,7 +109,7 @@ def _reporter(screen: Screen, bar: Callable[[int, str], None]) -> Callable[[Prog
     def report(progress: Progress) -> None:
         if progress.note and progress.note not in said:
             said.append(progress.note)
-            screen.say(f"  {progress.phase}: {progress.note}")
+            screen.say(f"  {progress.phase}: {plain(progress.note)}")
         if progress.loss is not None:
             speed = f"{progress.tokens_per_second:,.0f} tokens/s"
             bar(progress.step, f"step {progress.step}/{progress.steps}  loss {progress.loss:.3f}  {speed}")
@@ -185,7 +185,7 @@ def _lines(data: dict[str, Any]) -> list[Any]:
     lines.append(table("Paid", ["payee", "locked", "to be claimed"], rows, numbers=[1, 2]))
     for refusal in data["refusals"]:
         reasons = sorted({one["reason"] for one in refusal["reasons"]})
-        lines.append(f"not used: {refusal['owner'][:12]}… ({refusal['where']}): {' '.join(reasons)}")
+        lines.append(f"not used: {refusal['owner'][:12]}… ({refusal['where']}): {plain(' '.join(reasons))}")
     if data["losses"]:
         measured = [
             [who, f"{one['before'] / 1e6:.3f}", f"{one['after'] / 1e6:.3f}"] for who, one in data["losses"].items()
@@ -239,7 +239,7 @@ def show(screen: Screen, name: JobName) -> Shown:
             }
         sent = world.consents.transactions(row.job_id) if row.job_id else []
         data["transactions"] = [{"what": one.what, "gas": one.gas, "hash": to_hex(one.hash)} for one in sent]
-    return Shown(data, [f"{key}: {value}" for key, value in data.items() if key != "transactions"])
+    return Shown(data, [f"{key}: {plain(value)}" for key, value in data.items() if key != "transactions"])
 
 
 @command(app, "settle")
@@ -272,14 +272,12 @@ def try_(
     chat: Annotated[bool, typer.Option("--chat", help="Ask as a user of a chat.")] = False,
 ) -> Shown:
     """What the base model and the tuned one say after a prompt, side by side."""
-    from rich.markup import escape
-
     from allod import jobs, trainer
 
     with world_of(screen) as world:
         _, folder = trainer.job_of(world, name)
         found = jobs.try_prompts(folder, trainer.base_folder(world, base), prompts, chat=chat)
-    rows = [[escape(one.prompt), escape(one.base), escape(one.tuned)] for one in found]
+    rows = [[one.prompt, one.base, one.tuned] for one in found]
     data = {"answers": [{"prompt": one.prompt, "base": one.base, "tuned": one.tuned} for one in found]}
     return Shown(data, [table("", ["prompt", "base", "tuned"], rows)])
 
@@ -330,10 +328,8 @@ def report_document(report: Report) -> dict[str, Any]:
 
 def report_lines(report: Report) -> list[str]:
     """A verification report for people."""
-    from rich.markup import escape
-
     marks = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
-    lines = [f"{marks[one.holds]} {one.sentence} [dim]{escape(one.evidence)}[/dim]" for one in report.findings]
+    lines = [f"{marks[one.holds]} {plain(one.sentence)} [dim]{plain(one.evidence)}[/dim]" for one in report.findings]
     if not report.vouched:
         lines.append("Nobody vouches for an adapter of this job: consents, releases and payments were checked.")
     lines.append("verify ✓" if report.holds else "verify ✗")

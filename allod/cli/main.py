@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 
 import typer
 
 from allod import __version__
-from allod.cli.shown import INTERRUPTED, fail
+from allod.cli.shown import INTERRUPTED, STOPPED, fail
 
 GROUPS = {
     "vault": ("allod.cli.vault", "Seal files, list them, see what a job would see, restore."),
@@ -22,6 +23,7 @@ SINGLE = {
     "balance": ("allod.cli.money", "Tokens in the wallet and in the escrow."),
     "faucet": ("allod.cli.money", "Play money, on development chains."),
     "deposit": ("allod.cli.money", "Put tokens into the escrow, from which jobs are paid."),
+    "withdraw": ("allod.cli.money", "Take tokens that no job holds out of the escrow."),
     "earnings": ("allod.cli.money", "What each job owes or paid an owner."),
     "claim": ("allod.cli.money", "Have everything claimable paid out."),
     "demo": ("allod.cli.demo", "The whole loop once, in a world of its own."),
@@ -67,16 +69,20 @@ def allod(
 def main() -> None:
     """Entry point of the `allod` script; a wrong call speaks JSON too where `--json` is among its words."""
     words = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a file's name may hold bytes that are no text
+    path, as_json = " ".join(words[:1]), "--json" in words
     try:
         code = build(words)(standalone_mode=False)
     except typer.TyperException as error:
-        if "--json" in words:
-            document = {"type": "usage", "status": 400, "title": error.format_message(), "next": "See --help."}
-            code = fail(document, error.exit_code, path=" ".join(words[:1]), as_json=True)
-        else:
-            print(f"{error.format_message()}\nSee `allod {' '.join(words[:1])} --help`.", file=sys.stderr)
-            code = error.exit_code
+        if not as_json and not error.format_message():
+            sys.exit(error.exit_code)  # a group without a command: its help was printed
+        hint = (
+            f"`allod {path} --help` shows how it is called." if path in {**GROUPS, **SINGLE} else "See `allod --help`."
+        )
+        document = {"type": "usage", "status": 400, "title": error.format_message(), "next": hint}
+        code = fail(document, error.exit_code, path=path, as_json=as_json)
     except (typer.Abort, KeyboardInterrupt):
-        print("Interrupted.", file=sys.stderr)
-        code = INTERRUPTED
+        code = fail(STOPPED, INTERRUPTED, path=path, as_json=as_json)
     sys.exit(code if isinstance(code, int) else 0)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import AllodError
+from core.errors import AllodError, Unavailable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 DOCUMENT_VERSION = 1
 INTERRUPTED = 130
 BUG = 70
+PIPE_CLOSED = 141
+STOPPED = {"type": "interrupted", "status": 499, "title": "Interrupted.", "next": "Run the same command again."}
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
 AsName = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who acts (or ALLOD_AS).", show_default=False)]
@@ -36,7 +39,10 @@ AsName = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who ac
 
 @dataclass(frozen=True)
 class Shown:
-    """What a command found or did: `data` for `--json`, `lines` (strings or rich renderables) for people."""
+    """What a command found or did: `data` for `--json`, `lines` (strings or rich renderables) for people.
+
+    Strings are rich markup: text that somebody else wrote goes through `plain` first. Cells of tables are plain text.
+    """
 
     data: dict[str, Any]
     lines: Sequence[Any] = field(default_factory=list)
@@ -70,11 +76,9 @@ class Screen:
             for line in lines:
                 self.console.print(line)
 
-    def warn(self, text: str) -> None:
-        """Say something on stderr that must be seen, JSON or not."""
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]{text}[/yellow]")
+    def note(self, text: str) -> None:
+        """Say something at once that is no part of the outcome; beside a JSON document on stderr."""
+        self.console.print(text)
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int, str], None]]:
@@ -98,16 +102,40 @@ class Screen:
             yield advance
 
 
+def plain(text: object) -> str:
+    """Somebody else's text, safe to print: no markup, and no character that could steer a terminal or turn the line."""
+    from rich.markup import escape
+
+    return escape(_harmless(str(text)))
+
+
+def _harmless(text: str) -> str:
+    return "".join("\ufffd" if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    code = ord(character)
+    control = (code < 0x20 and character not in "\n\t") or 0x7F <= code < 0xA0
+    return control or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or 0xD800 <= code < 0xE000
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[int] = ()) -> Any:
     """A rich table; `numbers` are the columns that align to the right."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    out = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    out = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for index, column in enumerate(columns):
         out.add_column(column, justify="right" if index in numbers else "left", overflow="fold")
     for row in rows:
-        out.add_row(*(str(cell) for cell in row))
+        out.add_row(*(Text(_harmless(str(cell))) for cell in row))
     return out
 
 
@@ -145,24 +173,60 @@ def _perform(screen: Screen, path: str, action: Callable[[], Shown]) -> int:
     except AllodError as error:
         return fail(error.document(), error.exit_code, path=path, as_json=screen.as_json)
     except KeyboardInterrupt:
-        document = {
-            "type": "interrupted",
-            "status": 499,
-            "title": "Interrupted.",
-            "next": "Run the same command again.",
-        }
-        return fail(document, INTERRUPTED, path=path, as_json=screen.as_json)
+        return fail(STOPPED, INTERRUPTED, path=path, as_json=screen.as_json)
+    except BrokenPipeError:
+        return _silenced()
     except Exception as error:
-        traceback.print_exc()  # frames and lines of code only, never the values of variables
-        what = f"Something went wrong that should not have: {type(error).__name__}."
-        document = {"type": "bug", "status": 500, "title": what, "next": "Please report it with the lines above."}
-        return fail(document, BUG, path=path, as_json=screen.as_json)
-    if screen.as_json:
-        _write({"allod": DOCUMENT_VERSION, "command": path, "ok": True, "data": shown.data})
-    else:
-        for line in shown.lines:
-            screen.console.print(line)
+        known = _of_the_system(error)
+        if known is not None:
+            return fail(known.document(), known.exit_code, path=path, as_json=screen.as_json)
+        return fail(_bug(error), BUG, path=path, as_json=screen.as_json)
+    try:
+        if screen.as_json:
+            _write({"allod": DOCUMENT_VERSION, "command": path, "ok": True, "data": shown.data})
+        else:
+            screen.say(*shown.lines)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _silenced()
     return 0
+
+
+def _silenced() -> int:
+    """Whoever read our output has gone, like `head`: what is left of it goes nowhere, without a complaint at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
+
+
+def _of_the_system(error: Exception) -> AllodError | None:
+    """A failure of disk, files or database, in words; None for anything else."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+        return Unavailable(
+            f"The system says: {error.strerror}{where}.",
+            hint="Check the path, its permissions and the space on its disk; then run the command again.",
+        )
+    databases = sys.modules.get("sqlalchemy.exc")
+    if databases is not None and isinstance(error, databases.DBAPIError):
+        return Unavailable(
+            f"The database cannot be used: {str(error.orig).splitlines()[0][:200]}.",
+            hint="`allod doctor` looks at it; everything in it can be rebuilt from blocks, words and chain.",
+        )
+    return None
+
+
+def _bug(error: Exception) -> dict[str, Any]:
+    """What is told of an error that nobody foresaw: its kind and the places in our code, never a value."""
+    places = []
+    trace, home = error.__traceback__, Path(__file__).parents[2]
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if Path(code.co_filename).is_relative_to(home):
+            places.append(f"{Path(code.co_filename).relative_to(home)}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    what = f"Something went wrong that should not have: {type(error).__name__} in {places[-1] if places else '?'}."
+    hint = "Please report it, with the command and what `--json` prints."
+    return {"type": "bug", "status": 500, "title": what, "next": hint, "detail": {"places": places}}
 
 
 def fail(document: dict[str, Any], exit_code: int, *, path: str, as_json: bool) -> int:
@@ -171,12 +235,11 @@ def fail(document: dict[str, Any], exit_code: int, *, path: str, as_json: bool) 
         _write({"allod": DOCUMENT_VERSION, "command": path, "ok": False, "error": document})
     else:
         from rich.console import Console
-        from rich.markup import escape
 
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[red]✗[/red] {escape(document['title'])}")
+        console.print(f"[red]✗[/red] {plain(document['title'])}")
         if document["next"]:
-            console.print(f"  {escape(document['next'])}")
+            console.print(f"  {plain(document['next'])}")
     return exit_code
 
 

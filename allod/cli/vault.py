@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from allod.cli.acting import PassphraseFile, unlock, world_of
-from allod.cli.shown import Screen, Shown, command, table
+from allod.cli.shown import Screen, Shown, command, plain, table
 from core.encoding import to_hex
 from core.errors import Conflict, InvalidInput, NotFound
 
@@ -88,8 +89,7 @@ def init(
 
     with world_of(screen) as world:
         name = screen.settings.actor or "me"
-        if name in world.identities.names():
-            raise Conflict(f"{name} has a vault in this home already.", hint="Choose another name with --as NAME.")
+        world.identities.require_free(name)
         file = passphrase_file or screen.settings.passphrase_file
         passphrase = read_passphrase(file, prompt=f"New passphrase of {name}", confirm=True)
         root = RootKey.generate()
@@ -122,6 +122,8 @@ def add(
     for path in paths:
         if not path.exists():
             raise NotFound(f"{path} does not exist.", hint="Check the path; nothing was sealed.")
+        if not os.access(path, os.R_OK):
+            raise InvalidInput(f"{path} cannot be read.", hint="Check who owns it; nothing was sealed.")
     entries: list[Entry] = []
     skipped: list[dict[str, str]] = []
     with opened(screen, passphrase_file) as (_, _, found), screen.progress("Sealing", _bytes_of(paths)) as bar:
@@ -131,9 +133,12 @@ def add(
             entries += added.entries
             skipped += [{"name": item.name, "reason": item.reason} for item in added.skipped]
         numbers = {entry.object_id: number for number, entry in enumerate(found.entries(), start=1)}
+    if not entries:
+        reasons = " ".join(f"{item['name']}: {item['reason']}" for item in skipped) or "There is no file in it."
+        raise InvalidInput("Nothing was sealed.", hint=reasons, skipped=skipped)
     rows = [[numbers[e.object_id], e.name, e.media_type, e.size, e.records] for e in entries]
     lines = [table(f"Sealed {len(entries)} files", ["#", "name", "type", "bytes", "records"], rows, numbers=[0, 3, 4])]
-    lines += [f"left out: {item['name']}: {item['reason']}" for item in skipped]
+    lines += [plain(f"left out: {item['name']}: {item['reason']}") for item in skipped]
     data = {"added": [describe(numbers[entry.object_id], entry) for entry in entries], "skipped": skipped}
     return Shown(data, lines)
 
@@ -192,7 +197,7 @@ def show(
                 "dek": to_hex(found.dek(entry.object_id)),
                 "associated_data": to_hex(ad),
             }
-    lines = [f"{key}: {value}" for key, value in data.items() if key != "keys"]
+    lines = [f"{key}: {plain(value)}" for key, value in data.items() if key != "keys"]
     lines += [f"{key}: {value}" for key, value in data.get("keys", {}).items()]
     return Shown(data, lines)
 
@@ -213,6 +218,7 @@ def get(
     with opened(screen, passphrase_file) as (world, _, found):
         entry = pick(found.entries(), name)
         path = output or Path(Path(entry.name).name + (".sealed" if sealed else ""))
+        _check_place(path, replace=force)
         manifest = found.manifest(entry.object_id)
         with screen.progress("Fetching" if sealed else "Opening", manifest.size) as bar:
             if sealed:
@@ -220,7 +226,19 @@ def get(
             else:
                 size = found.write(entry.object_id, path, overwrite=force, progress=counting(bar))
     what = "sealed bytes" if sealed else "bytes"
-    return Shown({"path": str(path), "size": size, "sealed": sealed}, [f"Wrote {size} {what} to {path}."])
+    return Shown({"path": str(path), "size": size, "sealed": sealed}, [f"Wrote {size} {what} to {plain(path)}."])
+
+
+def _check_place(path: Path, *, replace: bool) -> None:
+    """Say before any work that nothing can be written there."""
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder.", hint="Name the file to write: -o FILE.")
+    if not path.parent.is_dir():
+        raise NotFound(f"There is no folder {path.parent}.", hint="Make it first, or choose another place: -o FILE.")
+    if os.path.lexists(path) and not replace:
+        raise Conflict(
+            f"{path} exists already.", hint="Choose another name with -o FILE, or say --force to replace it."
+        )
 
 
 @command(app, "preview")
@@ -231,8 +249,6 @@ def preview(
     passphrase_file: PassphraseFile = None,
 ) -> Shown:
     """The exact records that a consented job would train on."""
-    from rich.markup import escape
-
     from vault.readers import Record
 
     records: list[dict[str, Any]] = []
@@ -245,12 +261,12 @@ def preview(
                     records.append({"place": item.place, **item.document()})
             else:
                 broken.append({"place": item.place, "reason": item.reason})
-    lines: list[str] = [f"{entry.name}: {entry.records} records, {len(records)} shown"]
+    lines: list[str] = [f"{plain(entry.name)}: {entry.records} records, {len(records)} shown"]
     for record in records:
-        lines.append(f"[bold]{record['place']}[/bold]")
+        lines.append(f"[bold]{plain(record['place'])}[/bold]")
         texts = [record["text"]] if record["kind"] == "text" else _turns(record["messages"])
-        lines += ["  " + escape(text) for text in texts]
-    lines += [f"[yellow]unreadable[/yellow] {item['place']}: {item['reason']}" for item in broken]
+        lines += ["  " + plain(text) for text in texts]
+    lines += [f"[yellow]unreadable[/yellow] {plain(item['place'])}: {plain(item['reason'])}" for item in broken]
     data = {"name": entry.name, "total": entry.records, "records": records, "unreadable": broken}
     return Shown(data, lines)
 
@@ -271,8 +287,16 @@ def rm(
     """Take an object out and delete its blocks here. Revoke first what you published of it."""
     with opened(screen, passphrase_file) as (_, _, found):
         entry = pick(found.entries(), name)
+        if entry.datasets and not even_if_published:
+            raise Conflict(
+                f"{entry.name} is in {len(entry.datasets)} published dataset(s) of yours.",
+                hint="Revoke their consents first (`allod consent list`, `allod consent revoke`). To remove it then, "
+                "say --even-if-published: trainers can no longer fetch it, but keys that were released before cannot be "
+                "recalled, and copies of its blocks elsewhere stay.",
+                datasets=[to_hex(digest) for digest in entry.datasets],
+            )
         found.remove(entry.object_id, even_if_published=even_if_published)
-    lines = [f"{entry.name} is gone from this vault and this block store."]
+    lines = [f"{plain(entry.name)} is gone from this vault and this block store."]
     if entry.datasets:
         lines.append("Keys that were released for it before cannot be recalled; copies of its blocks elsewhere stay.")
     return Shown({"removed": to_hex(entry.object_id), "was_published": bool(entry.datasets)}, lines)
@@ -307,17 +331,16 @@ def restore(
             raise InvalidInput("Words and passphrase cannot both come from stdin.", hint="Put one into a file.")
         words = read_words(words_file)
         known = world.identities.get(name) if name in world.identities.names() else None
-        if known is not None and not (join or salvage):
-            raise Conflict(f"{name} has a vault in this home already.", hint="Choose another name with --as NAME.")
-        if salvage:
-            row = world.catalogue.head(known.vault_id) if known is not None else None
-            found = Vault.salvage(words, world.blocks, sequence=row.sequence if row else 0)
-        else:
-            found = Vault.restore(words, world.blocks, join=join)
+        with screen.progress("Looking for the vault"):
+            if salvage:
+                row = world.catalogue.head(known.vault_id) if known is not None else None
+                found = Vault.salvage(words, world.blocks, sequence=row.sequence if row else 0)
+            else:
+                found = Vault.restore(words, world.blocks, join=join)
         if known is not None:
             if known.vault_id != found.vault_id:
                 raise Conflict(f"{name} has another vault than these words.", hint="Name another with --as NAME.")
-            owner = unlock(screen, world, passphrase_file)
+            owner = known.unlock(read_passphrase(file, prompt=f"Passphrase of {name}"))
         else:
             passphrase = read_passphrase(file, prompt=f"New passphrase of {name}", confirm=True)
             wallet = None if address is None else Address(from_hex(address.lower(), 20))
@@ -325,7 +348,7 @@ def restore(
             identity = world.identities.create(name, root, passphrase, vault_id=found.vault_id, address=wallet)
             owner = identity.unlock(passphrase)
         identity = owner.identity
-        with opened_vault(world, owner) as again:
+        with screen.progress("Bringing back"), opened_vault(world, owner) as again:
             objects = len(again.entries())
             datasets, consents = relist(world, owner, again)
         data = {

@@ -1,0 +1,329 @@
+"""Looking a home over: every part, whether it works, and what to do where it does not.
+
+Promises: nothing is created, upgraded or repaired, and no key is used; a part that was never made is "absent", which is
+no failure; a part that other parts need and that does not work is a failure, and one sentence says what to do about it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import AllodError, Corrupted, InvalidInput, Unavailable
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from consent.chain.client import Chain
+    from consent.chain.deployment import Deployment
+    from consent.committee import Committee
+
+LITTLE_SPACE = 512 << 20  # bytes; below it a sealed file or a base model may not fit
+OLD_HEAD = 300  # seconds; a public chain whose newest block is older stands still, or its endpoint lags
+AHEAD = 60  # seconds by which a block may run ahead of this machine's clock
+OLDEST_CLOCK = 1_760_000_000  # Unix seconds; a clock before it was never set
+SAMPLE = 64  # blocks that are read without --deep
+EXTRA = ("torch", "transformers", "peft", "tokenizers", "safetensors")
+
+
+class Mark(StrEnum):
+    """How a part is."""
+
+    WORKS = "works"
+    FAILS = "fails"
+    ABSENT = "absent"  # never made, or not needed here
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part: what was seen, what to do next (may be empty), and whether everything else depends on it."""
+
+    part: str
+    mark: Mark
+    seen: str
+    advice: str = ""
+    needed: bool = True
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether this home cannot do its work until it is mended."""
+        return self.needed and self.mark is Mark.FAILS
+
+
+def look_over(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
+    """Every part in turn; `deep` reads and verifies all blocks instead of a sample."""
+    home = settings.home
+    yield _checked("home", partial(_home, home))
+    yield _checked("disk", partial(_disk, home))
+    yield _checked("clock", _clock)
+    if not home.is_dir() or not any(home.iterdir()):
+        yield Finding("world", Mark.ABSENT, f"There is no world in {home} yet.", "`allod vault init` makes one.")
+    else:
+        yield _checked("identities", partial(_identities, settings))
+        yield _checked("database", partial(_database, settings))
+        yield _checked("blocks", partial(_blocks, settings, deep))
+        yield from _chain_and_what_needs_it(settings)
+    yield _checked("trainer", _trainer, needed=False)
+    yield _checked("base model", partial(_base_model, home), needed=False)
+
+
+def _checked(part: str, look: Callable[[], Finding], *, needed: bool = True) -> Finding:
+    try:
+        return look()
+    except AllodError as error:
+        return Finding(part, Mark.FAILS, error.message, error.hint, needed)
+    except Exception as error:  # a check-up goes on
+        return Finding(part, Mark.FAILS, f"It cannot be looked at: {type(error).__name__}.", "", needed)
+
+
+def _home(home: Path) -> Finding:
+    place = _existing(home)
+    if home.exists() and not home.is_dir():
+        return Finding("home", Mark.FAILS, f"{home} is no folder.", "Point ALLOD_HOME to a folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding("home", Mark.FAILS, f"{place} cannot be written to.", "Change its owner or set ALLOD_HOME.")
+    if home.exists() and home.stat().st_mode & 0o022:
+        advice = f"Close it with `chmod go-w {home}`."
+        return Finding("home", Mark.FAILS, f"Others may write into {home}.", advice, needed=False)
+    return Finding("home", Mark.WORKS, str(home))
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next((place for place in (path, *path.absolute().parents) if place.exists()), Path("/"))
+
+
+def _disk(home: Path) -> Finding:
+    free = shutil.disk_usage(_existing(home)).free
+    seen = f"{free / 2**30:.1f} GiB are free."
+    if free < LITTLE_SPACE:
+        return Finding("disk", Mark.FAILS, seen, "Make room, or move ALLOD_BLOCKS to a larger disk.")
+    return Finding("disk", Mark.WORKS, seen)
+
+
+def _clock() -> Finding:
+    now = time.time()
+    seen = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < OLDEST_CLOCK:
+        return Finding("clock", Mark.FAILS, seen, "Set this machine's clock: consents begin and end by it.")
+    return Finding("clock", Mark.WORKS, seen)
+
+
+def _identities(settings: Settings) -> Finding:
+    from allod.identities import Identities
+
+    found = Identities(settings.home)
+    names = found.names()
+    for name in names:
+        try:
+            found.get(name)
+        except InvalidInput:
+            raise Corrupted(
+                f"The key file of {name} is damaged.",
+                hint="Restore it from a copy, or remove it and use `allod vault restore` with the 24 words.",
+            ) from None
+    if not names:
+        return Finding("identities", Mark.ABSENT, "Nobody can act here yet.", "`allod vault init` makes a vault.")
+    return Finding("identities", Mark.WORKS, ", ".join(names))
+
+
+def _database(settings: Settings) -> Finding:
+    from allod import schema
+
+    if settings.database_url is None and not (settings.home / "allod.db").exists():
+        return Finding("database", Mark.ABSENT, "It is made at its first use.")
+    with _reading(settings) as engine, engine.connect() as connection:
+        current, newest = schema.current(connection), schema.head()
+        if current != newest and current is not None and not schema.knows(current):
+            return Finding(
+                "database",
+                Mark.FAILS,
+                f"It was written by a newer Allod (revision {current}).",
+                "Install that version again, or a newer one.",
+            )
+    if current != newest:
+        return Finding("database", Mark.WORKS, f"The next command upgrades it from {current or 'nothing'} to {newest}.")
+    return Finding("database", Mark.WORKS, f"It is at the newest revision, {newest}.")
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Engine]:
+    """The database, for reading only where that can be said."""
+    import sqlite3
+
+    from sqlalchemy import create_engine
+
+    if settings.database_url is None:
+        name = (settings.home / "allod.db").absolute().as_uri() + "?mode=ro"
+        engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(name, uri=True))
+    else:
+        engine = create_engine(settings.database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _blocks(settings: Settings, deep: bool) -> Finding:
+    from vault.carstore import CarStore
+
+    folder = settings.blocks_folder
+    if not folder.is_dir():
+        return Finding("blocks", Mark.ABSENT, "No block was stored yet.")
+    count, bad = 0, 0
+    with CarStore(folder, read_only=True) as store:
+        for cid in store.cids():
+            count += 1
+            if deep or count <= SAMPLE:
+                try:
+                    store.get(cid)
+                except AllodError:
+                    bad += 1
+    if bad:
+        return Finding(
+            "blocks",
+            Mark.FAILS,
+            f"{bad} of {count} blocks cannot be read.",
+            "Copy the segment files back from a replica; then `allod vault restore --salvage` lists what opens.",
+        )
+    read = "all" if deep or count <= SAMPLE else f"{SAMPLE} of them"
+    return Finding("blocks", Mark.WORKS, f"{count} blocks, {read} read and verified.")
+
+
+def _chain_and_what_needs_it(settings: Settings) -> Iterator[Finding]:
+    own = settings.home / "chain" / "chain.sqlite"
+    if settings.rpc_url is None and not own.exists():
+        yield Finding("chain", Mark.ABSENT, "The embedded chain begins with the first dataset or the first play money.")
+        return
+    with ExitStack() as closing:
+        try:
+            from consent.chain.client import open_chain
+
+            chain = open_chain(settings.home, settings.rpc_url)
+            closing.callback(chain.close)
+            chain.check_chain_id()
+        except AllodError as error:
+            yield Finding("chain", Mark.FAILS, error.message, error.hint)
+            return
+        yield _checked("chain", partial(_head, chain))
+        deployment: Deployment | None = None
+        try:
+            deployment = _deployment(settings, chain)
+        except AllodError as error:
+            yield Finding("contracts", Mark.FAILS, error.message, error.hint)
+        if deployment is not None:
+            yield Finding("contracts", Mark.WORKS, f"Ours, on chain {deployment.chain_id}.")
+            yield _checked("keepers", partial(_keepers, settings, chain, deployment))
+        yield _checked("runner", partial(_runner, settings, chain), needed=False)
+
+
+def _head(chain: Chain) -> Finding:
+    head = chain.block()
+    age = time.time() - head.timestamp
+    seen = f"Chain {chain.chain_id}, block {head.number}, {max(0, round(age))} s old."
+    if chain.is_development:
+        seen += " Play money."
+    elif age > OLD_HEAD:
+        return Finding("chain", Mark.FAILS, seen, "Its endpoint lags: wait, or use another in ALLOD_RPC_URL.")
+    elif age < -AHEAD:
+        return Finding("chain", Mark.FAILS, f"Its newest block is {-age:.0f} s in the future.", "Set the clock.")
+    return Finding("chain", Mark.WORKS, seen)
+
+
+def _deployment(settings: Settings, chain: Chain) -> Deployment | None:
+    from consent.chain.deployment import Deployment
+
+    path = settings.deployment_file
+    if not path.exists():
+        if settings.rpc_url is None:
+            return None  # they are deployed at their first use
+        raise Unavailable(
+            f"Which contracts are used on that chain is not known: {path} is missing.",
+            hint="Set ALLOD_DEPLOYMENT to the deployment.json of the world that runs there.",
+        )
+    found = Deployment.load(path)
+    found.check(chain)
+    return found
+
+
+def _keepers(settings: Settings, chain: Chain, deployment: Deployment) -> Finding:
+    from consent.committee import Committee
+
+    path = settings.home / "keepers" / "committee.json"
+    if not path.exists():
+        return Finding("keepers", Mark.ABSENT, "They are founded with the first dataset.")
+    committee = Committee.decode(path.read_bytes())
+    committee.verify()
+    silent: list[str] = []
+    for member in committee.keepers:
+        try:
+            _ask_keeper(settings.home / "keepers" / str(member.index), chain, deployment, committee)
+        except AllodError as error:
+            silent.append(f"Keeper {member.index}: {error.message}")
+    left = (committee.end - chain.block().timestamp) / 86400
+    working = committee.n - len(silent)
+    seen = f"{working} of {committee.n} answer; any {committee.t} release, {committee.q} settle; {left:.0f} days left."
+    if silent or left <= 0:
+        advice = "Restore their folders from a copy." if silent else "A committee out of office releases nothing."
+        return Finding("keepers", Mark.FAILS, " ".join([seen, *silent]), advice)
+    return Finding("keepers", Mark.WORKS, seen)
+
+
+def _ask_keeper(folder: Path, chain: Chain, deployment: Deployment, committee: Committee) -> None:
+    from consent.keeper.node import Keeper
+    from consent.keeper.port import InProcessPort
+    from consent.keeper.wire import read_reply
+
+    if not (folder / "keeper.sqlite").exists():
+        raise Unavailable("Its records are gone.", hint="Restore its folder from a copy.")
+    fields = ("address", "chain", "token", "escrow", "committees", "entries", "head")
+    with Keeper(folder, chain, deployment) as keeper:
+        reply = read_reply(InProcessPort(keeper).call("service", b""), fields, "The keeper's reply")
+    if committee.encode() not in reply["committees"]:
+        raise Unavailable("It does not know its committee.", hint="Restore its folder from a copy.")
+
+
+def _runner(settings: Settings, chain: Chain) -> Finding:
+    from finetune.jobkey import open_runner
+
+    folder = settings.home / "runner"
+    if not (folder / "machine.key").exists():
+        return Finding("runner", Mark.ABSENT, "This machine has run no job yet.")
+    address = open_runner(folder).account.address
+    balance = chain.balance(address)
+    seen = f"0x{address.hex()} has {balance / 10**18:.4f} of the chain's money for gas."
+    if balance == 0 and not chain.is_development:
+        return Finding("runner", Mark.FAILS, seen, "Send it some: without gas it cannot end a job.", needed=False)
+    return Finding("runner", Mark.WORKS, seen)
+
+
+def _trainer() -> Finding:
+    found, missing = [], []
+    for name in EXTRA:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        seen = f"Not installed: {', '.join(missing)}."
+        return Finding("trainer", Mark.ABSENT, seen, "To run jobs here: pip install 'allod[trainer]'.", needed=False)
+    return Finding("trainer", Mark.WORKS, ", ".join(found), needed=False)
+
+
+def _base_model(home: Path) -> Finding:
+    from finetune.model.load import base_model_hash
+
+    folder = settings.demo_base
+    if not folder.is_dir():
+        return Finding("base model", Mark.ABSENT, "The demo's own is made at the first quote.", needed=False)
+    return Finding("base model", Mark.WORKS, f"0x{base_model_hash(folder).hex()[:16]}… in {folder}", needed=False)
