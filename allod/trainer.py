@@ -74,7 +74,7 @@ def base_folder(world: World, base: str, progress: Callable[[int, int, float], N
         return locate_base(base)
     from finetune.model.base import ensure_base
 
-    return ensure_base(world.home / "models" / "demo-base", progress)
+    return ensure_base(world.settings.demo_base, progress)
 
 
 def demo_recipe(folder: Path, purpose_code: str) -> Recipe:
@@ -171,10 +171,12 @@ def take_offer(world: World, trainer: Account, offer: SignedConsent) -> ConsentI
 
 
 def find_consent(world: World, name: str, trainer: Address | None = None) -> SignedConsent:
-    """A known consent by the start of its token id (for this holder) or of its digest."""
+    """A known consent by its number in the list, or the start of its token id (for this holder) or of its digest."""
     found = []
-    for row in world.consents.consents():
+    for number, row in enumerate(world.consents.consents(), start=1):
         signed = read_row(row)
+        if name == str(number):
+            return signed
         names = ["0x" + row.digest.hex()]
         holder = signed.consent.grantee if not signed.consent.is_offer else trainer
         if holder is not None:

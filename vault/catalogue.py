@@ -64,15 +64,20 @@ class Catalogue:
         return row
 
     def find(self, name: str) -> DatasetRow:
-        """The one dataset whose 0x asset begins with `name` (six characters at least), else `NotFound`."""
-        rows = [row for row in self.all() if len(name) >= 6 and ("0x" + row.asset.hex()).startswith(name)]
+        """The one dataset of that number in the list, or whose 0x asset begins so (six characters at least)."""
+        prefix = name if len(name) >= 6 else "no such asset"
+        rows = [
+            row
+            for number, row in enumerate(self.all(), start=1)
+            if str(number) == name or ("0x" + row.asset.hex()).startswith(prefix)
+        ]
         if len(rows) != 1:
             raise NotFound(f"No single dataset is called {name}.", hint="`allod dataset list` lists all.")
         return rows[0]
 
     def all(self, owner: Address | None = None) -> list[DatasetRow]:
-        """All datasets, newest first; of one owner if given."""
-        query = select(DatasetRow).order_by(DatasetRow.published.desc())
+        """All datasets, oldest first; of one owner if given."""
+        query = select(DatasetRow).order_by(DatasetRow.published, DatasetRow.asset)
         if owner is not None:
             query = query.where(DatasetRow.owner == owner)
         with transaction(self._engine) as session:

@@ -69,9 +69,9 @@ def fresh_home(home: Path) -> None:
 class Story:
     """One run of the demo."""
 
-    def __init__(self, home: Path, models: Path, cast: Cast, say: Say, report: Callable[[Progress], None]) -> None:
+    def __init__(self, home: Path, base: Path, cast: Cast, say: Say, report: Callable[[Progress], None]) -> None:
         self._home = home
-        self._models = models
+        self._base = base
         self._cast = cast
         self._say = say
         self._report = report
@@ -111,7 +111,7 @@ class Story:
         from finetune.model.base import ensure_base
 
         begun = time.monotonic()
-        folder = ensure_base(self._models / "demo-base")
+        folder = ensure_base(self._base)
         self.figures["seconds"]["base model"] = round(time.monotonic() - begun, 1)
         return folder
 
