@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ from finetune.licence import Licence
 from finetune.plan import Plan, decode_plan
 from finetune.provenance import ADAPTER, EVIDENCE, STATEMENT, read_statement
 
-SMALL, LARGE = 1 << 20, 64 << 20  # bytes
+# Bytes. Decoding takes up to some seventy times as much memory where a document is made to waste it.
+SMALL, LARGE = 1 << 20, 32 << 20
 LIMITS = {
     "order.cbor": SMALL,
     "recipe.json": SMALL,
@@ -40,12 +42,13 @@ LIMITS = {
     "receipts.cbor": LARGE,
     "plan.cbor": LARGE,
     "plan.sig": 65,
-    "ledger": 4 * LARGE,
+    "ledger": 8 * LARGE,
     "licences": 4 << 20,
 }
 MAX_ADAPTER_FILE = 64 << 30
 _MAX_KEEPERS = 16
 _CHUNK = 1 << 20
+_LICENCES_HELD = 64  # decoded at a time; a job may have a hundred thousand
 
 Value = TypeVar("Value")
 
@@ -56,6 +59,7 @@ class Bundle:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._known: dict[str, Any] = {}
+        self._licences: OrderedDict[ConsentId, Licence] = OrderedDict()
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -133,9 +137,8 @@ class Bundle:
             raise found
         return found  # type: ignore[no-any-return]
 
-    def _evidence(self, name: str, decode: Callable[[bytes], Value], limit: int | None = None) -> Value:
-        path = f"{EVIDENCE}/{name}"
-        return self._once(name, lambda: decode(self.read(path, LIMITS[name] if limit is None else limit)))
+    def _evidence(self, name: str, decode: Callable[[bytes], Value]) -> Value:
+        return self._once(name, lambda: decode(self.read(f"{EVIDENCE}/{name}", LIMITS[name])))
 
     @property
     def order(self) -> Order:
@@ -199,7 +202,14 @@ class Bundle:
 
     def licence(self, consent: ConsentId) -> Licence:
         """What one consent licensed."""
-        return self._evidence(f"licences/{consent.hex()}.cbor", Licence.decode, LIMITS["licences"])
+        if consent in self._licences:
+            self._licences.move_to_end(consent)
+        else:
+            name = f"{EVIDENCE}/licences/{consent.hex()}.cbor"
+            self._licences[consent] = Licence.decode(self.read(name, LIMITS["licences"]))
+            while len(self._licences) > _LICENCES_HELD:
+                self._licences.popitem(last=False)
+        return self._licences[consent]
 
     @property
     def provenance(self) -> bytes:

@@ -50,17 +50,7 @@ def sign_model(name: str, digests: Mapping[str, bytes], key: ec.EllipticCurvePri
     }
     payload = json.dumps(statement).encode()
     signature = key.sign(pre_authentication(IN_TOTO, payload), ec.ECDSA(hashes.SHA256()))
-    hint = hashlib.sha256(public_pem(key.public_key())).hexdigest()
-    bundle = {
-        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
-        "verificationMaterial": {"publicKey": {"hint": hint}, "tlogEntries": []},
-        "dsseEnvelope": {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": IN_TOTO,
-            "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
-        },
-    }
-    return json.dumps(bundle).encode()
+    return _encode(payload, signature, key.public_key())
 
 
 def verify_model(data: bytes, name: str, pem: bytes) -> dict[str, bytes]:
@@ -76,7 +66,11 @@ def verify_model(data: bytes, name: str, pem: bytes) -> dict[str, bytes]:
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ValueError("another kind of key")
         signed = pre_authentication(envelope["payloadType"], payload)
-        key.verify(base64.b64decode(signature["sig"], validate=True), signed, ec.ECDSA(hashes.SHA256()))
+        raw = base64.b64decode(signature["sig"], validate=True)
+        key.verify(raw, signed, ec.ECDSA(hashes.SHA256()))
+        # What is around payload and signature is signed by nobody, so it has one form.
+        if _encode(payload, raw, key) != data:
+            raise ValueError("another form")
         statement: Any = json.loads(payload)
         (subject,) = statement["subject"]
         resources = statement["predicate"]["resources"]
@@ -84,11 +78,25 @@ def verify_model(data: bytes, name: str, pem: bytes) -> dict[str, bytes]:
             raise ValueError("another hash")
         digests = {item["name"]: bytes.fromhex(item["digest"]) for item in resources}
         whole = len(digests) == len(resources) and subject == {"name": name, "digest": {"sha256": _root(digests)}}
-        if not whole or envelope["payloadType"] != IN_TOTO or statement["predicateType"] != _PREDICATE:
+        if not whole or statement["predicateType"] != _PREDICATE:
             raise ValueError("another statement")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidSignature, UnsupportedAlgorithm):
         raise Corrupted("The model signature does not verify.", hint="Do not rely on this adapter.") from None
     return digests
+
+
+def _encode(payload: bytes, signature: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
+    hint = hashlib.sha256(public_pem(key)).hexdigest()
+    bundle = {
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {"publicKey": {"hint": hint}, "tlogEntries": []},
+        "dsseEnvelope": {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": IN_TOTO,
+            "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
+        },
+    }
+    return json.dumps(bundle).encode()
 
 
 def _root(digests: Mapping[str, bytes]) -> str:

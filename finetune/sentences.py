@@ -59,7 +59,7 @@ class Case:
         """The owners' leaves of the opening tree."""
         return [leaf for leaf in self.bundle.opening.leaves if leaf.consent_id != FEE]
 
-    @property
+    @cached_property
     def consents(self) -> dict[ConsentId, Consent]:
         """The consents of those leaves, as their licences show them."""
         return {leaf.consent_id: self.bundle.licence(leaf.consent_id).consent for leaf in self.leaves}
