@@ -113,6 +113,11 @@ class Index:
             raise BadIndex from None
 
     @property
+    def is_copy(self) -> bool:
+        """Whether this lies in memory, where no other process changes it."""
+        return self._path is None
+
+    @property
     def replaced(self) -> bool:
         """Whether another file has taken this one's name: some process made the index again."""
         if self._path is None:

@@ -8,6 +8,7 @@ without it not a byte of the directory changes.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def segment_sizes(directory: Path) -> dict[int, int]:
         for entry in entries:
             stem, _, kind = entry.name.partition(".")
             if kind == "car" and len(stem) == 8 and stem.isascii() and stem.isdecimal():
-                found[int(stem)] = entry.stat().st_size
+                with contextlib.suppress(FileNotFoundError):  # compacted away since it was listed
+                    found[int(stem)] = entry.stat().st_size
     return dict(sorted(found.items()))
 
 
@@ -51,13 +53,14 @@ def open_index_read_only(directory: Path) -> Index:
     """The index, or a copy in memory that was caught up; nothing is written."""
     try:
         index = Index.open_read_only(_index_path(directory))
-        if not is_behind(index, directory):
+        # What is behind a live writer's index was not flushed yet, and is not for others to see.
+        if not is_behind(index, directory) or _somebody_writes(directory):
             return index
         copy = Index.in_memory(index)
         index.close()
         replay(copy, directory, repair=False)
         return copy
-    except BadIndex:
+    except (BadIndex, FileNotFoundError):  # or a segment was compacted away between listing and reading
         return remake_index_in_memory(directory)
 
 
@@ -74,10 +77,17 @@ def remake_index(directory: Path, *, repair: bool) -> Index:
 
 
 def remake_index_in_memory(directory: Path) -> Index:
-    """The same without touching the directory."""
-    index = Index.in_memory()
-    replay(index, directory, repair=False)
-    return index
+    """The same without touching the directory, from segments that another process may be compacting."""
+    while True:
+        index = Index.in_memory()
+        before = segment_sizes(directory)
+        try:
+            replay(index, directory, repair=False)
+            return index
+        except FileNotFoundError:
+            index.close()
+            if segment_sizes(directory) == before:
+                raise
 
 
 def is_behind(index: Index, directory: Path) -> bool:
@@ -129,6 +139,20 @@ def _replay_segment(index: Index, directory: Path, number: int, known: int, repa
         # The index must never be ahead of what the disk holds.
         segment.sync()
     index.set_mark(number, end)
+
+
+def _somebody_writes(directory: Path) -> bool:
+    try:
+        fd = os.open(directory / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
 
 
 def _index_path(directory: Path) -> Path:

@@ -66,10 +66,10 @@ class CarStore:
         if read_only:
             if not path.is_dir():
                 raise NotFound(f"There is no block store at {path}.", hint="Check the directory.")
-            self._index = open_index_read_only(path)
         else:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._index = open_index(path, self._lock)
+        self._seen: dict[int, int] = {}  # the segment files when the index was opened
+        self._index = self._open_index()
 
     def add(self, codec: int, data: Data) -> Cid:
         check_size(data)
@@ -96,6 +96,7 @@ class CarStore:
                 try:
                     segment = self._segment(at.segment)
                 except FileNotFoundError:  # compacted away by another process since the look-up
+                    self._follow()
                     continue
             block = segment.read(at.offset, at.length)
             try:
@@ -138,11 +139,7 @@ class CarStore:
 
     def flush(self) -> None:
         with self._mutex:
-            if self._lost:
-                self._lost = False
-                raise Unavailable(
-                    "Blocks put before an earlier failure of the disk are not stored.", hint="Put them again."
-                )
+            self._own_up()
             if self._writing is not None:
                 self._commit()
                 with contextlib.suppress(Unavailable):  # no room to tidy up in; what was put is durable
@@ -152,8 +149,9 @@ class CarStore:
     def compact(self) -> None:
         """Rewrite every segment that holds dead bytes, so that deleted blocks leave the disk now. Flushes."""
         with self._mutex:
-            self.flush()
+            self._own_up()
             self._begin()
+            self._commit()
             self._mending(self._compact)
             self._release()
 
@@ -185,15 +183,30 @@ class CarStore:
 
     def _lookup(self, cid: Cid) -> Location | None:
         at = self._mending(lambda: self._opened().lookup(cid))
-        if at is None and self._writing is None and self._index.replaced:
-            # Another process has made the index again: use that one.
-            self._index.close()
-            self._index = open_index_read_only(self._path) if self._read_only else open_index(self._path, self._lock)
+        if at is None and self._follow():
             at = self._index.lookup(cid)
         return at
 
     def _page(self, codec: int | None, after: Cid | None) -> list[Cid]:
-        return self._opened().cids(codec, after)
+        self._opened()
+        if after is None:
+            self._follow()
+        return self._index.cids(codec, after)
+
+    def _open_index(self) -> Index:
+        self._seen = segment_sizes(self._path)
+        return open_index_read_only(self._path) if self._read_only else open_index(self._path, self._lock)
+
+    def _follow(self) -> bool:
+        """Open the index anew if other processes have left ours behind; whether they had."""
+        if self._writing is not None:
+            return False
+        # An index file follows the commits of others by itself; a copy in memory does not.
+        outdated = segment_sizes(self._path) != self._seen if self._index.is_copy else self._index.replaced
+        if outdated:
+            self._index.close()
+            self._index = self._open_index()
+        return outdated
 
     def _segment(self, number: int) -> SegmentFile:
         if self._writing is not None and self._writing.number == number:
@@ -370,6 +383,13 @@ class CarStore:
         except BaseException:
             self._abandon()
             raise
+
+    def _own_up(self) -> None:
+        if self._lost:
+            self._lost = False
+            raise Unavailable(
+                "Blocks put before an earlier failure of the disk are not stored.", hint="Put them again."
+            )
 
     def _abandon(self) -> None:
         self._lost = self._lost or self._dirty

@@ -532,6 +532,19 @@ def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
     second.close()
 
 
+def test_a_compaction_that_may_not_write_changes_nothing(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(5))
+    first, second = CarStore(tmp_path), CarStore(tmp_path)
+    first.delete(cids[0])
+    with pytest.raises(Busy):
+        second.compact()
+    first.compact()  # holds the lock from the deletion on and never lets go of it in between
+    assert second.missing(cids) == [cids[0]]
+    second.compact()
+    first.close()
+    second.close()
+
+
 def test_what_is_not_flushed_is_not_seen_by_others(tmp_path: Path) -> None:
     writer = CarStore(tmp_path)
     writer.add(RAW, b"seen")
@@ -557,6 +570,37 @@ def test_a_reader_follows_a_compaction_by_another_process(tmp_path: Path) -> Non
     assert [reader.get(cids[n]) for n in range(0, 20, 2)] == [block(n) for n in range(0, 20, 2)]
     with pytest.raises(NotFound):
         reader.get(cids[1])
+    reader.close()
+
+
+def test_a_reader_that_came_while_somebody_wrote_follows_too(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(20), roll_at=400)
+    writer = CarStore(tmp_path, roll_at=400)
+    late = writer.add(RAW, b"late")
+    reader = CarStore(tmp_path, read_only=True)
+    assert not reader.has(late)
+    assert reader.get(cids[0]) == block(0)
+    for n in range(1, 20, 2):
+        writer.delete(cids[n])
+    writer.compact()
+    assert reader.get(late) == b"late"
+    assert [reader.get(cids[n]) for n in range(0, 20, 2)] == [block(n) for n in range(0, 20, 2)]
+    reader.close()
+    writer.close()
+
+
+def test_a_reader_without_an_index_follows_too(tmp_path: Path) -> None:
+    cids = fill(tmp_path, range(20), roll_at=400)
+    remove_index(tmp_path)
+    reader = CarStore(tmp_path, read_only=True)
+    assert reader.get(cids[0]) == block(0)
+    with CarStore(tmp_path, roll_at=400) as writer:
+        late = writer.add(RAW, b"late")
+        for n in range(1, 20, 2):
+            writer.delete(cids[n])
+        writer.compact()
+    assert [reader.get(cids[n]) for n in range(0, 20, 2)] == [block(n) for n in range(0, 20, 2)]
+    assert set(reader.cids()) == {late, *(cids[n] for n in range(0, 20, 2))}
     reader.close()
 
 
