@@ -84,6 +84,7 @@ class World:
 
     def refused(self, reason: str, who: Account, contract: Contract, name: str, *args: Any) -> None:
         """The contract refuses with exactly this reason."""
+        self.chain.mine()  # the reason is found by a call at the block before: let time have passed there too
         with pytest.raises(Refused) as caught:
             self.send(who, contract, name, *args)
         assert caught.value.detail["reason"] == reason
