@@ -7,6 +7,7 @@ no file. Same settings and rows on the same machine give the same adapter, byte 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,7 @@ class Training:
             settings.base_name
         )  # what peft writes into the adapter: a name, never a path of this machine
         self.vocabulary = int(base.get_input_embeddings().num_embeddings)
+        _check_length(base, settings.sequence)
         check_isolation(base)
         if adapter is None:
             targets: str | list[str] = list(settings.targets)
@@ -95,6 +97,7 @@ class Training:
             loss = self._loss_sum(batch) / tokens
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
+        _check_finite(total)
         torch.nn.utils.clip_grad_norm_(self.trained, self.settings.max_grad_norm_milli / 1e3)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -108,6 +111,7 @@ class Training:
         tokens = sum(row.loss_tokens for row in rows)
         with torch.no_grad(), self._resting(base):
             total = sum(float(self._loss_sum(batch)) for batch in self._batches(rows))
+        _check_finite(total)
         return Measured(total / tokens if tokens else 0.0, tokens)
 
     def generate(
@@ -250,6 +254,20 @@ def check_isolation(model: Any) -> None:
             "This base model does not keep packed documents apart, so one owner's text could reach another's context.",
             hint="Choose a base model whose attention honours position ids (Llama, Qwen, Mistral and their like).",
         )
+
+
+def _check_finite(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise InvalidInput(
+            "The training diverged: its loss is no longer a number.",
+            hint="Take a lower learning rate, or more warm-up steps.",
+        )
+
+
+def _check_length(base: Any, sequence: int) -> None:
+    most = getattr(base.config, "max_position_embeddings", None)
+    if isinstance(most, int) and sequence > most:
+        raise InvalidInput(f"The base model reads at most {most} tokens in a row, the recipe asks for {sequence}.")
 
 
 def _choose_device(wanted: str) -> torch.device:

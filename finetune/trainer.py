@@ -11,6 +11,7 @@ import ctypes
 import os
 import resource
 import sys
+import tempfile
 from typing import IO, TYPE_CHECKING, Any
 
 from core.errors import AllodError, Corrupted, InvalidInput
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_NEW = 4096
 _PR_SET_DUMPABLE = 4
+_CAP_IPC_LOCK = 14
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
@@ -42,7 +44,17 @@ def harden() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
-    libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)  # best effort: an ordinary user's limit is 8 MiB
+    if _may_lock_memory():
+        libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
+
+
+def _may_lock_memory() -> bool:
+    """Whether locking has no limit here. Under a limit it would succeed now and fail torch's memory later."""
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+        return True
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        held = next((line.split()[1] for line in status if line.startswith("CapEff:")), "0")
+    return bool(int(held, 16) >> _CAP_IPC_LOCK & 1)
 
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
@@ -125,6 +137,7 @@ def _list(value: object) -> list[Any]:
 def main() -> int:
     """Run the child; 0 after `finish` or a closed pipe, 1 after an error that was reported."""
     source, sink = take_pipes()
+    tempfile.tempdir = "/nonexistent"  # a library that wants a temporary file shall fail, not write one
     try:
         harden()
         import peft  # noqa: F401

@@ -59,6 +59,8 @@ def trainer_environment() -> dict[str, str]:
     return passed | {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
+        # Threads that wait must sleep: spinning ones make training many times slower wherever a core is shared.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1",

@@ -23,13 +23,13 @@ _MARK = "made-by.json"
 Progress = Callable[[int, int, float], None]
 
 
-def ensure_base(folder: Path, progress: Progress | None = None) -> Path:
+def ensure_base(folder: Path, progress: Progress | None = None, *, steps: int = pretrain.STEPS) -> Path:
     """The demo's base model in `folder`, made there if it is missing, damaged, or of other ingredients.
 
     Making it takes under a minute on two cores; `progress` hears of (steps done, steps in all, loss). It is made in
     a folder beside and renamed, so whoever sees `folder` sees a whole model. Two processes at once: `Busy`.
     """
-    wanted = ingredients()
+    wanted = f"{ingredients()} {steps}"
     if _stands(folder, wanted):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def ensure_base(folder: Path, progress: Progress | None = None) -> Path:
             shutil.rmtree(abandoned)
         making = Path(tempfile.mkdtemp(prefix=f".{folder.name}.making-", dir=folder.parent))
         try:
-            _pretrain(making, progress)
+            _pretrain(making, progress, steps)
             mark = {"ingredients": wanted, "hash": base_model_hash(making).hex()}
             write_atomic(making / _MARK, json.dumps(mark).encode(), mode=0o644)
             if folder.exists():
@@ -71,8 +71,8 @@ def _stands(folder: Path, wanted: str) -> bool:
     return whole
 
 
-def _pretrain(folder: Path, progress: Progress | None) -> None:
-    command = [sys.executable, "-P", "-s", "-m", "finetune.model.pretrain", str(folder.resolve())]
+def _pretrain(folder: Path, progress: Progress | None, steps: int) -> None:
+    command = [sys.executable, "-P", "-s", "-m", "finetune.model.pretrain", str(folder.resolve()), str(steps)]
     with tempfile.TemporaryFile() as complaints:
         with subprocess.Popen(  # noqa: S603 (our own interpreter, no shell)
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=trainer_environment()

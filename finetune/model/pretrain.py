@@ -1,4 +1,4 @@
-"""`python -m finetune.model.pretrain FOLDER`: make the demo's base model from nothing in under a minute.
+"""`python -m finetune.model.pretrain FOLDER STEPS`: make the demo's base model from nothing in under a minute.
 
 A byte-level BPE tokenizer and a Llama of about a million parameters, both learned from `corpus.base_text`. It knows
 the valley's words and manners and none of its owners' facts, and it can spell anything. Runs in a process of its own,
@@ -138,4 +138,4 @@ def _padded(rows: list[Row]) -> Iterator[list[list[int]]]:
 
 
 if __name__ == "__main__":
-    pretrain(Path(sys.argv[1]))
+    pretrain(Path(sys.argv[1]), steps=int(sys.argv[2]))

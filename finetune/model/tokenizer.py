@@ -21,7 +21,7 @@ from finetune.packing import NO_LOSS
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 _ROLES = frozenset({"system", "user", "assistant"})
 
@@ -149,7 +149,6 @@ def _encode_chat(tokenizer: RecordTokenizer, messages: object) -> tuple[list[int
     whole = tokenizer.render(messages)
     encoding = tokenizer.encode(whole, control=True)
     ids, labels = list(encoding.ids), [NO_LOSS] * len(encoding.ids)
-    starts = [start for start, _ in encoding.offsets]
     last = None
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
@@ -161,8 +160,8 @@ def _encode_chat(tokenizer: RecordTokenizer, messages: object) -> tuple[list[int
                 "The base model's chat template rewrites earlier turns, so its answers cannot be told from the rest.",
                 hint="Choose a base model with a template that only appends.",
             )
-        for place, start in enumerate(starts):
-            if len(before) <= start < len(through):
+        for place, (start, end) in enumerate(encoding.offsets):
+            if end > len(before) and start < len(through):
                 labels[place], last = ids[place], place
                 if ids[place] in tokenizer.stops:
                     break  # what a template puts behind the end of an answer is not the model's to write
