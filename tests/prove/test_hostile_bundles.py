@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,12 +83,12 @@ def as_promise(path: Path, _: Path) -> None:
     path.write_bytes(b"\x9b" + b"\xff" * 8)  # an array of 2^64 - 1 entries; nothing of it follows
 
 
-WAYS: dict[str, Callable[[Path, Path], None]] = {
+WAYS: dict[str, Callable[[Path, Path], object]] = {
     "absent": lambda path, _: path.unlink(),
-    "empty": lambda path, _: path.write_bytes(b"") and None,
+    "empty": lambda path, _: path.write_bytes(b""),
     "cut": as_cut,
     "longer": as_longer,
-    "noise": lambda path, _: path.write_bytes(b"\xff\x00" * 500) and None,
+    "noise": lambda path, _: path.write_bytes(b"\xff\x00" * 500),
     "nested": as_nested,
     "digits": as_digits,
     "promise": as_promise,
@@ -137,7 +139,8 @@ def test_a_folder_that_is_a_link_is_not_followed(whole: Proof, tmp_path: Path, n
 
 
 def test_a_link_or_a_folder_among_the_adapter_is_refused(whole: Proof, tmp_path: Path) -> None:
-    for index, put in enumerate((lambda path: path.symlink_to("/etc/passwd"), lambda path: path.mkdir(), os.mkfifo)):
+    ways: list[Callable[[Path], object]] = [lambda path: path.symlink_to("/etc/passwd"), Path.mkdir, os.mkfifo]
+    for index, put in enumerate(ways):
         bundle = whole.copy(tmp_path / str(index))
         put(bundle / ADAPTER / "more")
         assert whole.verify(bundle).broken == ["adapter"]
@@ -154,11 +157,10 @@ def test_names_that_climb_out_of_the_bundle_are_never_opened(whole: Proof, tmp_p
     bundle = whole.copy(tmp_path / "bundle")
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
-    import hashlib
-
     digest = hashlib.sha256(b"secret").hexdigest()
     for name in ("adapter/../../secret", str(secret), "../secret", "adapter/", "adapter/a/b"):
-        edit_statement(bundle, lambda d, n=name: d.update(subject=[{"name": n, "digest": {"sha256": digest}}]), FORGER)
+        subject = [{"name": name, "digest": {"sha256": digest}}]
+        edit_statement(bundle, lambda document, named=subject: document.update(subject=named), FORGER)  # type: ignore[misc]
         assert {"adapter", "statement"} <= set(whole.verify(bundle).broken)
 
 
@@ -223,7 +225,7 @@ def test_model_signatures_of_every_wrong_shape_are_refused(whole: Proof, tmp_pat
     bundle = whole.copy(tmp_path / "bundle")
     true = json.loads((bundle / SIGNATURE_FILE).read_bytes())
     envelope = true["dsseEnvelope"]
-    for wrong in (
+    wrongs: list[Any] = [
         [],
         {},
         {"dsseEnvelope": []},
@@ -234,7 +236,8 @@ def test_model_signatures_of_every_wrong_shape_are_refused(whole: Proof, tmp_pat
         {"dsseEnvelope": {**envelope, "payload": base64.b64encode(b"{}").decode()}},
         {"dsseEnvelope": {**envelope, "payloadType": "text/plain"}},
         {"dsseEnvelope": {**envelope, "payloadType": None}},
-    ):
+    ]
+    for wrong in wrongs:
         (bundle / SIGNATURE_FILE).write_bytes(json.dumps(wrong).encode())
         assert whole.verify(bundle).broken == ["model signature"]
     (bundle / SIGNATURE_FILE).write_bytes(b"[" * 100_000)
