@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from consent.chain.client import Chain
 from consent.chain.contract import Contract, Event
+from consent.chain.deployment import Deployment
 from consent.contracts import load
 from consent.grant import Consent
 from consent.order import Order
@@ -49,6 +50,11 @@ class History:
         self.registry = Contract(chain, registry, load("DataRegistry").abi)
         self.token = Contract(chain, consent_token, load("ConsentToken").abi)
         self.escrow = Contract(chain, escrow, load("JobEscrow").abi)
+
+    @classmethod
+    def of(cls, chain: Chain, deployment: Deployment) -> History:
+        """The logs of a world's own contracts."""
+        return cls(chain, deployment.registry, deployment.consent_token, deployment.escrow)
 
     def opening(self, order: Order) -> Event | None:
         """The escrow's Opened event of exactly this order, if there is one."""

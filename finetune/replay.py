@@ -37,11 +37,13 @@ def replay(plan: Plan, ledger: bytes, job: JobId) -> None:
 
 
 def _follow(plan: Plan, entries: Iterator[Entry], gone: set[ConsentId]) -> None:
-    entry = next(entries, None)
+    entry, planned = next(entries, None), {item.consent for item in plan.objects}
     for step in plan.steps():
         while entry is not None and entry["kind"] == "drop" and entry["step"] <= step.number:
             gone.update(entry["consents"])
             entry = next(entries, None)
+        if gone >= planned:
+            break
         expected = _uses(plan, step, gone)
         if not expected:
             continue

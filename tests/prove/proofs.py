@@ -58,8 +58,7 @@ def embedded_of(chain: Chain) -> EmbeddedChain:
 
 
 def history_of(world: World) -> History:
-    parts = world.deployment
-    return History(world.chain, parts.registry, parts.consent_token, parts.escrow)
+    return History.of(world.chain, world.deployment)
 
 
 def trust_of(world: World) -> Trust:

@@ -26,8 +26,7 @@ def market(small_world: World) -> Iterator[Market]:
 
 
 def history(market: Market, chain: Chain | None = None) -> History:
-    parts = market.deployment
-    return History(chain or market.chain, parts.registry, parts.consent_token, parts.escrow)
+    return History.of(chain or market.chain, market.deployment)
 
 
 def test_a_life_begins_with_the_mint_and_ends_with_the_first_end() -> None:
