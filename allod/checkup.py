@@ -74,7 +74,7 @@ def look_over(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
         yield _checked("blocks", partial(_blocks, settings, deep))
         yield from _chain_and_what_needs_it(settings)
     yield _checked("trainer", _trainer, needed=False)
-    yield _checked("base model", partial(_base_model, home), needed=False)
+    yield _checked("base model", partial(_base_model, settings.demo_base), needed=False)
 
 
 def _checked(part: str, look: Callable[[], Finding], *, needed: bool = True) -> Finding:
@@ -320,10 +320,9 @@ def _trainer() -> Finding:
     return Finding("trainer", Mark.WORKS, ", ".join(found), needed=False)
 
 
-def _base_model(home: Path) -> Finding:
+def _base_model(folder: Path) -> Finding:
     from finetune.model.load import base_model_hash
 
-    folder = settings.demo_base
     if not folder.is_dir():
         return Finding("base model", Mark.ABSENT, "The demo's own is made at the first quote.", needed=False)
     return Finding("base model", Mark.WORKS, f"0x{base_model_hash(folder).hex()[:16]}… in {folder}", needed=False)

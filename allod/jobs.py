@@ -128,15 +128,21 @@ class Tried:
     tuned: str
 
 
+def require_adapter(job: Workspace) -> dict[str, bytes]:
+    """The files of the job's adapter; `NotFound` if it has none."""
+    adapter = job.adapter()
+    if not adapter:
+        raise NotFound("This job has no adapter.", hint="`allod job show` tells how it ended.")
+    return adapter
+
+
 def try_prompts(job: Workspace, base: Path, prompts: Sequence[str], *, chat: bool, threads: int = 0) -> list[Tried]:
     """Greedy answers of the base model and of the job's adapter, side by side."""
     from finetune.model.tokenizer import load_tokenizer
     from finetune.recipe_settings import TrainSettings
     from finetune.trainer_process import TrainerProcess
 
-    adapter = job.adapter()
-    if not adapter:
-        raise NotFound("This job has no adapter.", hint="`allod job show` tells how it ended.")
+    adapter = require_adapter(job)
     recipe = Recipe.decode(job.get("recipe.json"))
     tokenizer = load_tokenizer(base)
     with TrainerProcess() as trainer:

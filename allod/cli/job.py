@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="job", no_args_is_help=True)
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Its number, or the start of its 0x id.")]
 Base = Annotated[str, typer.Option(help="`demo`, a local folder, or a Hugging Face id (safetensors).")]
+SameBase = Annotated[str | None, typer.Option(help="Where the base model lies now, if not where it was quoted from.")]
 
 
 @app.callback()
@@ -65,7 +66,7 @@ def quote(
             folder = trainer.base_folder(world, base, lambda done, total, _: bar(done, f"{done}/{total}"))
         recipe = trainer.write_recipe(
             folder,
-            base,
+            folder.name if Path(base).expanduser().is_dir() else base,  # it is public: no path of this machine
             purpose,
             epochs=epochs,
             rank=rank,
@@ -77,7 +78,8 @@ def quote(
             seed=seed,
         )
         found = trainer.quote(world, me, chosen, recipe, parse_units(fee, world.market.decimals))
-        row, _ = trainer.begin(world, found)
+        row, job_folder = trainer.begin(world, found)
+        job_folder.note(base=base if base == trainer.DEMO_BASE else str(folder))
         items: list[dict[str, Any]] = [
             {
                 "consent": to_hex(line.consent_id),
@@ -153,7 +155,7 @@ def describe(world: World, number: int, folder: Workspace, done: Finished) -> di
 def run(
     screen: Screen,
     name: JobName,
-    base: Base = "demo",
+    base: SameBase = None,
     heldout: Annotated[
         Path | None, typer.Option(help="JSON with held-out records by owner: their loss is measured before and after.")
     ] = None,
@@ -167,13 +169,28 @@ def run(
         row, folder = trainer.job_of(world, name)
         account = unlock(screen, world, passphrase_file).account if folder.state is State.QUOTED else None
         records = jobs.read_heldout(heldout) if heldout else None
-        path = trainer.base_folder(world, base)
+        path = _base_of(world, folder, base) if needs_training(folder) else folder.folder
         with screen.progress("Running") as bar:
             done = jobs.run(
                 world, row.number, folder, path, payer=account, heldout=records, report=_reporter(screen, bar)
             )
         data = describe(world, row.number, folder, done)
     return Shown(data, _lines(data))
+
+
+def _base_of(world: World, folder: Workspace, base: str | None) -> Path:
+    """The base model's folder: where it lies now, else where the job was quoted from."""
+    from allod import trainer
+
+    return trainer.base_folder(world, base or str(folder.facts.get("base", trainer.DEMO_BASE)))
+
+
+def needs_training(folder: Workspace) -> bool:
+    """Whether the job has steps before it; else it only waits for its end, or is over."""
+    from finetune.workspace import State
+
+    ended = folder.state in (State.CONFIRMING, State.SETTLING, State.DONE)
+    return not ended and not folder.facts.get("trained")
 
 
 def _lines(data: dict[str, Any]) -> list[Any]:
@@ -268,7 +285,7 @@ def try_(
     screen: Screen,
     name: JobName,
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT…")],
-    base: Base = "demo",
+    base: SameBase = None,
     chat: Annotated[bool, typer.Option("--chat", help="Ask as a user of a chat.")] = False,
 ) -> Shown:
     """What the base model and the tuned one say after a prompt, side by side."""
@@ -276,7 +293,8 @@ def try_(
 
     with world_of(screen) as world:
         _, folder = trainer.job_of(world, name)
-        found = jobs.try_prompts(folder, trainer.base_folder(world, base), prompts, chat=chat)
+        jobs.require_adapter(folder)
+        found = jobs.try_prompts(folder, _base_of(world, folder, base), prompts, chat=chat)
     rows = [[one.prompt, one.base, one.tuned] for one in found]
     data = {"answers": [{"prompt": one.prompt, "base": one.base, "tuned": one.tuned} for one in found]}
     return Shown(data, [table("", ["prompt", "base", "tuned"], rows)])

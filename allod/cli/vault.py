@@ -291,7 +291,7 @@ def rm(
             raise Conflict(
                 f"{entry.name} is in {len(entry.datasets)} published dataset(s) of yours.",
                 hint="Revoke their consents first (`allod consent list`, `allod consent revoke`). To remove it then, "
-                "say --even-if-published: trainers can no longer fetch it, but keys that were released before cannot be "
+                "say --even-if-published: trainers can no longer fetch it; but keys that were released cannot be "
                 "recalled, and copies of its blocks elsewhere stay.",
                 datasets=[to_hex(digest) for digest in entry.datasets],
             )

@@ -91,6 +91,7 @@ class Terminal:
             env=self.environment(**settings),
             cwd=self.home.parent,
             timeout=120,
+            check=False,
         )
         assert "Traceback" not in done.stdout + done.stderr
         return Said(done.returncode, done.stdout, done.stderr)
