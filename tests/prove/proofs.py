@@ -137,6 +137,35 @@ class _Posted:
         return
 
 
+class Elsewhere:
+    """A node that says it serves another chain."""
+
+    def __init__(self, chain: EmbeddedChain) -> None:
+        self._inner: Provider = EmbeddedProvider(chain, owned=False)
+
+    def request(self, method: str, params: Sequence[Any]) -> Any:
+        return "0x1" if method == "eth_chainId" else self._inner.request(method, params)
+
+    def close(self) -> None:
+        return
+
+
+class Broken:
+    """A node that fails at every request of one method."""
+
+    def __init__(self, chain: EmbeddedChain, method: str) -> None:
+        self._inner: Provider = EmbeddedProvider(chain, owned=False)
+        self._method = method
+
+    def request(self, method: str, params: Sequence[Any]) -> Any:
+        if method == self._method:
+            raise RpcError(SERVER_ERROR, "out of order")
+        return self._inner.request(method, params)
+
+    def close(self) -> None:
+        return
+
+
 class Forgetful:
     """A chain of a node that keeps the newest state only, as most do."""
 

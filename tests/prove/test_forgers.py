@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from consent.chain.client import Chain
 from consent.keeper.receipt import Receipt
 from consent.recipe import Recipe
 from consent.tree import FEE, SumTree
@@ -23,7 +24,16 @@ from finetune.modelsign import PUBLIC_KEY_FILE, SIGNATURE_FILE, public_pem, sign
 from finetune.plan import decode_plan
 from finetune.provenance import ADAPTER, EVIDENCE, STATEMENT, read_statement, sign_statement
 from finetune.workspace import Workspace, licence_name
-from tests.prove.proofs import FORGER, Edit, Proof, edit_receipts, edit_statement
+from tests.prove.proofs import (
+    FORGER,
+    Broken,
+    Edit,
+    Elsewhere,
+    Proof,
+    edit_receipts,
+    edit_statement,
+    embedded_of,
+)
 
 pytestmark = pytest.mark.needs_trainer
 NOBODYS = "0x" + "77" * 32
@@ -337,6 +347,36 @@ def test_contracts_and_committees_that_the_verifier_does_not_accept_fail(whole: 
     assert set(whole.verify(escrow=other).broken) >= {"place", "order"}
 
 
+def test_an_endpoint_of_another_chain_fails_however_right_its_logs_are(whole: Proof) -> None:
+    elsewhere = Chain(Elsewhere(embedded_of(whole.world.chain)))
+    assert whole.verify(chain=elsewhere).broken == ["place"]
+
+
+@pytest.mark.parametrize(("method", "slugs"), [
+    ("eth_chainId", {"place"}),
+    ("eth_getCode", {"place"}),
+    ("eth_getLogs", {"order", "settlement", "datasets", "consents", "statement"}),
+    ("eth_getBlockByHash", {"releases"}),
+    ("eth_call", {"consents"}),
+])  # fmt: skip
+def test_what_a_failing_node_does_not_say_does_not_hold(whole: Proof, method: str, slugs: set[str]) -> None:
+    chain = Chain(Broken(embedded_of(whole.world.chain), method))
+    report = whole.verify(chain=chain)
+    assert slugs & set(report.broken) == slugs
+    assert not report.vouched
+
+
+def test_receipts_from_after_the_end_of_a_job_fail(whole: Proof, tmp_path: Path) -> None:
+    with Chain.embedded(embedded_of(whole.world.chain).duplicate(), owned=True) as later:
+        late = later.advance(whole.order.start - later.block().timestamp).hash
+        bundle = whole.copy(tmp_path / "bundle")
+        domain = (whole.order.chain_id, whole.order.escrow)
+        edit_receipts(bundle, lambda receipts: [
+            replace(one, latest=late).signed(whole.keeper(one.keeper), *domain) for one in receipts
+        ])  # fmt: skip
+        assert whole.verify(bundle, chain=later).broken == ["releases"]
+
+
 @pytest.mark.parametrize("change", [
     {"runner": FORGER.address}, {"payer": FORGER.address}, {"lane": 1}, {"fee": 0}, {"q": 2}, {"job_pk": bytes(1216)},
     {"recipe_hash": bytes(32)}, {"root": 7}, {"counted": (ConsentId(bytes(32)),)},
@@ -345,6 +385,13 @@ def test_an_order_that_was_never_opened_fails(whole: Proof, tmp_path: Path, chan
     bundle = whole.copy(tmp_path / "bundle")
     put(bundle, "order.cbor", replace(whole.order, **change).encode())
     assert "order" in whole.verify(bundle).broken
+
+
+def test_an_order_for_another_chain_or_escrow_fails(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    for other in (replace(whole.order, chain_id=1), replace(whole.order, escrow=FORGER.address)):
+        put(bundle, "order.cbor", other.encode())
+        assert "place" in whole.verify(bundle).broken
 
 
 def test_an_order_at_another_time_or_not_opened_fails(whole: Proof, tmp_path: Path) -> None:
