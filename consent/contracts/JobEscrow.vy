@@ -229,19 +229,22 @@ def _open(
     old: uint256 = self.words[key]
     funds: uint256 = self.deposits[msg.sender]
     if old != 0:
-        assert old & HIGH == self._word(prev[0], prev[1], convert(prev[2], bytes32)), "not the lane's former job"
+        assert old & HIGH == convert(keccak256(abi_encode(prev)), uint256) & HIGH, "not the lane's former job"
         # Paid bits and job ids are told apart by `opened` alone.
         assert block.timestamp > prev[0] >> 40, "lane opened in this very block"
         if old & M64 != 0:
             assert block.timestamp > (prev[0] & M40) + CLAIM_TIME, "claims still run"
             funds += old & M64
-    assert stop > block.timestamp and stop <= block.timestamp + RUN_TIME, "stop out of range"
+    assert stop > block.timestamp, "stop out of range"
+    assert stop <= unsafe_add(block.timestamp, RUN_TIME), "stop out of range"
     assert runner != empty(address), "no runner"
     amount: uint256 = root & M64
     assert funds >= amount, "deposit too low"
     times: uint256 = (block.timestamp << 40) | stop
     self.deposits[msg.sender] = unsafe_sub(funds, amount)
-    self.words[key] = self._word(times, root, keccak256(abi_encode(runner, spec, counted))) | amount
+    self.words[key] = (
+        convert(keccak256(abi_encode(times, root, keccak256(abi_encode(runner, spec, counted)))), uint256) & HIGH
+    ) | amount
     log Opened(
         payer=msg.sender,
         lane=convert(lane, uint256),
@@ -290,8 +293,9 @@ def confirm(
     amount: uint256 = root & M64
     key: uint256 = (convert(payer, uint256) << 96) | convert(lane, uint256)
     # `_word` written out here and below: a job's three transactions are what everybody pays for.
-    word: uint256 = convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
-    assert self.words[key] == word | amount, "not the runner's open job"
+    assert self.words[key] == (
+        convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
+    ) | amount, "not the runner's open job"
     assert block.timestamp < times & M40, "claims have begun"
     now: uint256 = (times & ~M40) | block.timestamp
     self.words[key] = (convert(keccak256(abi_encode(now, root, order)), uint256) & HIGH) | amount
@@ -323,8 +327,9 @@ def settle(
     amount: uint256 = root & M64
     rest: uint256 = final & M64
     key: uint256 = (convert(payer, uint256) << 96) | convert(lane, uint256)
-    word: uint256 = convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
-    assert self.words[key] == word | amount, "no such open job"
+    assert self.words[key] == (
+        convert(keccak256(abi_encode(times, root, order)), uint256) & HIGH
+    ) | amount, "no such open job"
     assert block.timestamp < times & M40, "claims have begun"
     assert rest <= amount, "the sum may not rise"
     assert quorum != 0 and len(signatures) == quorum, "not the quorum"

@@ -16,6 +16,7 @@ from consent.chain.client import Chain
 from consent.chain.contract import Contract, Event, create
 from consent.chain.embedded import EmbeddedChain, developer
 from consent.committee import committee_hash
+from consent.contracts import load
 from consent.grant import Consent, nonce_of
 from consent.order import brief_of, counted_hash
 from consent.tree import Leaf, SumTree, sum_of
@@ -297,3 +298,18 @@ def attach(embedded: EmbeddedChain, deployed: World) -> World:
     return World(
         embedded, chain, here(deployed.registry), here(deployed.token), here(deployed.money), here(deployed.escrow)
     )
+
+
+def build_world(embedded: EmbeddedChain) -> World:
+    """Deploy every contract on a fresh chain and give the people ether."""
+    chain, dev = Chain.embedded(embedded), developer()
+
+    def make(name: str, *args: Any) -> Contract:
+        artifact = load(name)
+        return create(chain, dev, artifact.abi, artifact.bytecode, *args)[0]
+
+    for who in (OWNER, OTHER_OWNER, TRAINER, RUNNER, STRANGER, RELAYER):
+        chain.send(dev, who.address, value=10**18, gas=21_000)
+    token, money = make("ConsentToken"), make("TestToken")
+    escrow = make("JobEscrow", money.address, 1, token.address)
+    return World(embedded, chain, make("DataRegistry"), token, money, escrow)
