@@ -63,7 +63,10 @@ def _check_json(value: Any, depth: int = 0) -> None:
 def encode_json(value: Any) -> bytes:
     """The RFC 8785 form of a document without fractional numbers."""
     _check_json(value)
-    return rfc8785.dumps(value)
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, ValueError):
+        raise InvalidInput("A document holds half a character, or a key that is no text.") from None
 
 
 def decode_json(data: bytes, *, limit: int = 1 << 20) -> Any:
@@ -117,7 +120,10 @@ def encode_cbor(value: Any) -> bytes:
     Values are dict (text keys), list, bytes, str, int, bool, None and `Link`.
     """
     _check_cbor(value)
-    return cbor2.dumps(value, canonical=True, default=_default)
+    try:
+        return cbor2.dumps(value, canonical=True, default=_default)
+    except UnicodeEncodeError:
+        raise InvalidInput("A text with half a character has no dag-cbor form.") from None
 
 
 def _tag(decoder: Any, tag: cbor2.CBORTag) -> Link:
@@ -126,12 +132,50 @@ def _tag(decoder: Any, tag: cbor2.CBORTag) -> Link:
     return Link(tag.value[1:])
 
 
+def _refuse_foreign(data: bytes) -> None:
+    """Walk the heads of all items: `InvalidInput` unless they are dag-cbor's, before anything is built from them.
+
+    cbor2 knows tags (shared values, fractions, patterns) by which a few bytes stand for more than a machine can hold
+    or compute.
+    """
+    at, left = 0, [1]  # how many items are still to come, at each level
+    while left:
+        if left[-1] == 0:
+            left.pop()
+            continue
+        left[-1] -= 1
+        head = data[at]
+        kind, number = head >> 5, head & 31
+        at += 1
+        if number >= 24:
+            length = 1 << number - 24
+            if length > 8:
+                raise InvalidInput("dag-cbor has no lengths left open.")
+            number = int.from_bytes(data[at : at + length], "big")
+            at += length
+        if kind in (2, 3):
+            at += number
+        elif kind in (4, 5):
+            if len(left) > MAX_DEPTH + 1:
+                raise InvalidInput(f"dag-cbor nested deeper than {MAX_DEPTH} levels.")
+            left.append(number if kind == 4 else 2 * number)
+        elif kind == 6:
+            if number != 42 or data[at] >> 5 != 2:
+                raise InvalidInput("dag-cbor knows tag 42 (a link) only.")
+            left[-1] += 1
+        elif kind == 7 and head not in (0xF4, 0xF5, 0xF6):
+            raise InvalidInput("dag-cbor holds true, false and null, and here no floats.")
+    if at != len(data):
+        raise InvalidInput("Not one dag-cbor value.")
+
+
 def decode_cbor(data: bytes, *, limit: int = 4 << 20) -> Any:
     """Parse deterministic dag-cbor; anything that would encode differently is `InvalidInput`."""
     if len(data) > limit:
         raise InvalidInput(f"Block of {len(data)} bytes; at most {limit} are accepted.")
     stream = io.BytesIO(data)
     try:
+        _refuse_foreign(data)
         value = cbor2.CBORDecoder(stream, tag_hook=_tag).decode()
         same = encode_cbor(value) == data
     except InvalidInput:
