@@ -34,7 +34,7 @@ GOALS = {
     "revoke_nonces, used word": 27_000,
     "open + confirm, reused lane, 1 owner": 70_000,
     "open + confirm, reused lane, 10,000 owners": 70_000,
-    # The prototype behind the goal of 92,000 reused a lane whose leftover was just the new sum, so that its opening left
+    # The prototype behind the goal of 92,000 reused a lane whose leftover was just the new sum, so that opening it left
     # the deposit's word as it was (2,800 gas less). The usual case is the second row.
     "open + settle, reused lane with equal leftover, refund, 3 signatures": 92_000,
     "open + settle, reused lane, refund, 3 signatures": 94_000,
