@@ -123,7 +123,9 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
             finish_opening(site, job)
         order = Order.decode(job.get("order.cbor"))
         if payer.address != order.payer:
-            raise InvalidInput("Only the job's payer settles it without its runner.")
+            raise InvalidInput(
+                "Only the job's payer settles it without its runner.", hint="Act as its payer: --as NAME."
+            )
         if job.state is State.DONE:
             settled = job.facts.get("outcome") == "settled"
             return SumTree.decode(job.get("final.cbor" if settled else "tree.cbor"))

@@ -60,12 +60,18 @@ def _signed(
     passphrase_file: Any,
     to: str | None,
 ) -> Shown:
-    from allod.owner import grant, sign_consent
+    from allod.owner import grant, publication_of, sign_consent
     from core.ids import NOBODY, Address, Asset
 
     with opened(screen, passphrase_file) as (world, owner, found):
         row = world.catalogue.find(asset)
         expiry = None if days is None else world.chain.block().timestamp + days * DAY
+        end = publication_of(world, Asset(row.asset)).terms.expiry
+        if expiry is not None and expiry > end:
+            raise InvalidInput(
+                f"The dataset's terms end in {(end - expiry) // DAY + (days or 0)} days.",
+                hint="Give fewer --days, or leave it out to consent as long as the terms hold.",
+            )
         grantee = NOBODY if to is None else Address(_address(world, to))
         signed = sign_consent(
             world, owner, found, Asset(row.asset), purpose, grantee=grantee, expiry=expiry, max_uses=max_uses
@@ -85,9 +91,9 @@ def _signed(
 
 def _address(world: World, name: str) -> bytes:
     """A 0x address, or the address of an identity of this home."""
-    from core.encoding import from_hex
+    from consent.addresses import read_address
 
-    return from_hex(name.lower(), 20) if name.startswith("0x") else world.identities.get(name).address
+    return read_address(name) if name[:2] in ("0x", "0X") else world.identities.get(name).address
 
 
 @command(app, "offer")

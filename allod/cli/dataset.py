@@ -77,10 +77,9 @@ def publish(
 ) -> Shown:
     """Put objects up as a dataset: keys are shared among the keepers, the asset goes on chain. You need no gas."""
     from allod.owner import publish_dataset
+    from consent.addresses import read_address
     from consent.money import parse_units
     from consent.terms import Terms
-    from core.encoding import from_hex
-    from core.ids import Address
 
     with opened(screen, passphrase_file) as (world, owner, found):
         entries = found.entries()
@@ -90,10 +89,10 @@ def publish(
         decimals = world.market.decimals
         terms = Terms.write(
             purposes=purpose or ["academic-research"],
-            payee=owner.identity.address if payee is None else Address(from_hex(payee.lower(), 20)),
+            payee=owner.identity.address if payee is None else read_address(payee),
             committee=world.committee.hash,
             expiry=int(time.time()) + days * DAY,
-            base_models=[from_hex(model, 32) for model in base_model] if base_model else None,
+            base_models=[_model_hash(model) for model in base_model] if base_model else None,
             max_epochs=max_epochs,
             max_uses=max_uses,
             flat=parse_units(flat, decimals),
@@ -123,6 +122,18 @@ def publish(
         "Nobody may use it yet: `allod consent offer` or `allod consent grant` come next.",
     ]
     return Shown(data, lines)
+
+
+def _model_hash(text: str) -> bytes:
+    from core.encoding import from_hex
+
+    try:
+        return from_hex(text.lower(), 32)
+    except InvalidInput:
+        raise InvalidInput(
+            f"'{text[:80]}' is not the hash of a base model.",
+            hint="It is 0x and 64 hex digits; without --base-model any model may be tuned.",
+        ) from None
 
 
 def _sample(path: Path) -> str:

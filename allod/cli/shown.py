@@ -230,7 +230,8 @@ def _bug(error: Exception) -> dict[str, Any]:
 
 
 def fail(document: dict[str, Any], exit_code: int, *, path: str, as_json: bool) -> int:
-    """Print an error document the way that was asked for; returns the exit code."""
+    """Print an error document the way that was asked for; returns the exit code. It always says what to do next."""
+    document = {**document, "next": document["next"] or f"`allod {path} --help` shows what it takes."}
     if as_json:
         _write({"allod": DOCUMENT_VERSION, "command": path, "ok": False, "error": document})
     else:

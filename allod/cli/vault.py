@@ -83,17 +83,16 @@ def init(
 ) -> Shown:
     """Make a vault: a root key, its 24 words (shown once), a passphrase that unlocks it, and an account."""
     from allod.passphrases import read_passphrase
-    from core.encoding import from_hex
-    from core.ids import Address
+    from consent.addresses import read_address
     from vault.rootkey import RootKey
 
+    wallet = None if address is None else read_address(address)
     with world_of(screen) as world:
         name = screen.settings.actor or "me"
         world.identities.require_free(name)
         file = passphrase_file or screen.settings.passphrase_file
         passphrase = read_passphrase(file, prompt=f"New passphrase of {name}", confirm=True)
         root = RootKey.generate()
-        wallet = None if address is None else Address(from_hex(address.lower(), 20))
         identity = world.identities.create(name, root, passphrase, address=wallet)
         words = root.words().split()
         data = {
@@ -319,11 +318,11 @@ def restore(
     """Bring a vault back from its 24 words and a copy of the block files: objects, datasets, consents."""
     from allod.owner import opened_vault, relist
     from allod.passphrases import read_passphrase, read_words
-    from core.encoding import from_hex
-    from core.ids import Address
+    from consent.addresses import read_address
     from vault.rootkey import RootKey
     from vault.vault import Vault
 
+    wallet = None if address is None else read_address(address)
     with world_of(screen) as world:
         name = screen.settings.actor or "me"
         file = passphrase_file or screen.settings.passphrase_file
@@ -343,7 +342,6 @@ def restore(
             owner = known.unlock(read_passphrase(file, prompt=f"Passphrase of {name}"))
         else:
             passphrase = read_passphrase(file, prompt=f"New passphrase of {name}", confirm=True)
-            wallet = None if address is None else Address(from_hex(address.lower(), 20))
             root = RootKey.from_words(words)
             identity = world.identities.create(name, root, passphrase, vault_id=found.vault_id, address=wallet)
             owner = identity.unlock(passphrase)

@@ -171,7 +171,9 @@ def _batches(market: Market, named: list[SignedConsent]) -> Iterator[tuple[list[
 def take(market: Market, trainer: Account, offer: SignedConsent) -> tuple[ConsentId, Sent]:
     """Take an open offer: the token is the trainer's own, minted in a transaction of the trainer's own."""
     if not offer.consent.is_offer:
-        raise InvalidInput("This consent names its trainer; it is granted, not taken.")
+        raise InvalidInput(
+            "This consent names its trainer; it is granted, not taken.", hint="Take an offer: `allod consent list`."
+        )
     receipt = market.token.transact(trainer, "take", offer.consent.as_tuple(), offer.signature)
     return consent_id(market, offer.consent, trainer.address), Sent("take", receipt)
 

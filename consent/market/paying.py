@@ -202,7 +202,9 @@ def reclaim(market: Market, payer: Account, job_id: JobId) -> Sent:
         if course.opening.job_id != job_id:
             continue
         if not course.current or remaining(market, course) == 0:
-            raise Conflict("Nothing of this job is left to reclaim.")
+            raise Conflict(
+                "Nothing of this job is left to reclaim.", hint="`allod job show` tells where its money went."
+            )
         if market.chain.block().timestamp <= course.claims_end:
             raise Refused(
                 "The owners' time to claim has not ended.", hint="Nobody else can take it meanwhile; come back later."

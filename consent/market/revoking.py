@@ -43,7 +43,7 @@ def sign_revoke(market: Market, owner: Account, tokens: Sequence[tuple[Consent, 
     for start in range(0, len(tokens), BATCH):
         chunk = tokens[start : start + BATCH]
         if any(consent.owner != owner.address for consent, _ in chunk):
-            raise InvalidInput("Only its owner revokes a consent.")
+            raise InvalidInput("Only its owner revokes a consent.", hint="Act as its owner: --as NAME.")
         ids = tuple(consent_id(market, consent, holder) for consent, holder in chunk)
         message = Revoke(owner.address, ids)
         signature = owner.sign_hash(message.digest(market.chain_id, market.token.address))
@@ -57,7 +57,7 @@ def sign_revoke_nonces(market: Market, owner: Account, consents: Sequence[Consen
     masks: dict[int, int] = {}
     for consent in consents:
         if consent.owner != owner.address:
-            raise InvalidInput("Only its owner revokes a consent.")
+            raise InvalidInput("Only its owner revokes a consent.", hint="Act as its owner: --as NAME.")
         masks[consent.word] = masks.get(consent.word, 0) | 1 << consent.bit
     out = []
     for word, mask in sorted(masks.items()):
