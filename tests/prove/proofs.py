@@ -104,9 +104,12 @@ class Proof:
         shutil.copytree(self.bundle, folder)
         return folder
 
-    def posting(self, bundle: Path) -> Chain:
-        """This world's chain as if the runner had posted the statement of `bundle`, whatever it says."""
-        return Chain(_Posted(embedded_of(self.world.chain), statement_hash((bundle / STATEMENT).read_bytes())))
+    def posting(self, bundle: Path, final: SumTree | None = None) -> Chain:
+        """This world's chain as if the runner had posted the statement of `bundle`, whatever it says; and as if q
+        keepers had signed `final`.
+        """
+        statement = statement_hash((bundle / STATEMENT).read_bytes())
+        return Chain(_Posted(embedded_of(self.world.chain), statement, final))
 
     def retold(self, folder: Path, doctor: Callable[[Workspace], None]) -> Path:
         """The bundle of a runner who changes its own folder before it signs, so that everything fits together."""
@@ -119,18 +122,20 @@ class Proof:
 
 
 class _Posted:
-    """A chain whose Settled events carry another statement."""
+    """A chain whose Settled events carry another statement, and another root where a tree is given."""
 
-    def __init__(self, chain: EmbeddedChain, statement: bytes) -> None:
+    def __init__(self, chain: EmbeddedChain, statement: bytes, final: SumTree | None) -> None:
         self._inner: Provider = EmbeddedProvider(chain, owned=False)
         self._statement = statement.hex()
+        self._root = None if final is None else f"{final.root:064x}"
 
     def request(self, method: str, params: Sequence[Any]) -> Any:
         found = self._inner.request(method, params)
         if method == "eth_getLogs":
             for log in found:
                 if log["topics"][0] == SETTLED:  # data: times, root, statement
-                    log["data"] = log["data"][:-64] + self._statement
+                    times, root = log["data"][:66], log["data"][66:130]
+                    log["data"] = times + (self._root or root) + self._statement
         return found
 
     def close(self) -> None:

@@ -13,9 +13,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from consent.chain.client import Chain
+from consent.chain.embedded import developer
 from consent.keeper.receipt import Receipt
+from consent.market.place import Market, Relayer
+from consent.market.revoking import relay_revocation, sign_revoke_nonces
 from consent.recipe import Recipe
-from consent.tree import FEE, SumTree
+from consent.tree import FEE, Leaf, SumTree
 from core.encoding import decode_cbor, encode_cbor, to_hex
 from core.ids import Address, ConsentId, ObjectId
 from finetune.ledger import split_ledger
@@ -29,6 +32,7 @@ from tests.prove.proofs import (
     Broken,
     Edit,
     Elsewhere,
+    Forgetful,
     Proof,
     edit_receipts,
     edit_statement,
@@ -271,6 +275,31 @@ def test_keepers_that_release_after_a_revocation_are_seen(lowered: Proof, tmp_pa
     assert "it was revoked" in next(one.evidence for one in report.findings if one.slug == "consents")
 
 
+def test_a_nonce_revoked_before_the_release_is_seen_where_the_node_keeps_state(whole: Proof, tmp_path: Path) -> None:
+    ada, bundle = whole.world.owners["ada"], whole.copy(tmp_path / "bundle")
+    domain = (whole.order.chain_id, whole.order.escrow)
+    with Chain.embedded(embedded_of(whole.world.chain).duplicate(), owned=True) as later:
+        market = Market(later, whole.world.deployment)
+        for signed in sign_revoke_nonces(market, ada.account, [ada.signed.consent]):
+            relay_revocation(market, Relayer(later, developer()), signed)
+        late = later.block().hash
+        edit_receipts(bundle, lambda receipts: [
+            replace(one, latest=late).signed(whole.keeper(one.keeper), *domain) if one.consent == ada.consent_id else one
+            for one in receipts
+        ])  # fmt: skip
+        assert whole.verify(bundle, chain=later).broken == ["consents"]
+        forgetful = Chain(Forgetful(embedded_of(later)))
+        assert whole.verify(bundle, chain=forgetful).holds, "then the keepers' word stands"
+
+
+def test_an_owner_who_never_granted_is_no_payee(lowered: Proof, tmp_path: Path) -> None:
+    bundle = lowered.copy(tmp_path / "bundle")
+    opening = lowered.job.get("tree.cbor")
+    put(bundle, "final.cbor", opening)
+    report = lowered.verify(bundle, chain=lowered.posting(bundle, SumTree.decode(opening)))
+    assert set(report.broken) == {"consents", "payees"}
+
+
 # -- documents ---------------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +329,36 @@ def test_a_final_tree_that_differs_from_the_chain_fails(whole: Proof, lowered: P
             assert "settlement" in proof.verify(bundle).broken
     put(bundle, "final.cbor", proof.job.get("tree.cbor"))
     assert "settlement" in proof.verify(bundle).broken, "the opening tree is not what is paid"
+
+
+def test_keepers_that_settle_another_tree_than_the_opening_lowered_are_seen(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    opening = SumTree.decode(whole.job.get("tree.cbor"))
+    owner = 1
+    for data in (
+        changed(opening, owner, payee=FORGER.address),
+        changed(opening, owner, amount=opening.leaves[owner].amount + 1),
+        changed(opening, owner, consent_id=b"\x99" * 32),
+        SumTree(opening.leaves[:-1]).encode(),
+        SumTree([*opening.leaves, Leaf(ConsentId(b"\x99" * 32), FORGER.address, 1)]).encode(),
+        SumTree([opening.leaves[1], opening.leaves[0], *opening.leaves[2:]]).encode(),
+    ):
+        put(bundle, "final.cbor", data)
+        chain = whole.posting(bundle, SumTree.decode(data))
+        report = whole.verify(bundle, chain=chain)
+        assert "settlement" in report.broken
+        assert "chain pays another" not in next(one.evidence for one in report.findings if one.slug == "settlement")
+
+
+def test_keepers_that_settle_a_released_owner_below_the_flat_part_are_seen(whole: Proof, tmp_path: Path) -> None:
+    bundle = whole.copy(tmp_path / "bundle")
+    opening = SumTree.decode(whole.job.get("tree.cbor"))
+    ada = opening.find(whole.world.owners["ada"].consent_id)
+    assert ada is not None
+    for amount, broken in ((101, {"ledger", "payees"}), (100, {"settlement", "ledger", "payees"})):
+        data = changed(opening, ada, amount=amount)
+        put(bundle, "final.cbor", data)
+        assert set(whole.verify(bundle, chain=whole.posting(bundle, SumTree.decode(data))).broken) == broken
 
 
 def test_another_opening_tree_fails(whole: Proof, tmp_path: Path) -> None:
