@@ -6,9 +6,11 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
+import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -46,32 +48,83 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 def write_pieces(path: Path, pieces: Iterable[bytes], *, overwrite: bool = False) -> int:
     """Write a stream to `path` (mode 0600), whole or not at all; its size in bytes.
 
-    Raises `Conflict` if `path` exists, unless `overwrite`. If `pieces` fails, no file is left.
+    Raises `Conflict` if `path` exists, unless `overwrite`, which replaces nothing but files and links. If `pieces`
+    fails, no file is left; where the file system has nameless files (O_TMPFILE), a kill leaves none either.
     """
-    if not overwrite and os.path.lexists(path):
-        raise _exists(path)
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".allod-new-")  # mkstemp makes it 0600
+    _check_replaceable(path, overwrite)
+    size = 0
+    fd, name = _unfinished(path.parent)
     try:
-        size = 0
-        with os.fdopen(fd, "wb") as file:
+        try:
             for piece in pieces:
-                size += file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
+                size += _write_all(fd, piece)
+            os.fsync(fd)
+            if name is None and overwrite:
+                name = str(path.parent / f"{_UNFINISHED}{secrets.token_hex(8)}")
+                _link_nameless(fd, name)
+            elif name is None:
+                _take_name(path, lambda: _link_nameless(fd, str(path)))
+        finally:
+            os.close(fd)
+        if name is not None and overwrite:
             os.replace(name, path)
-        else:
-            try:
-                os.link(name, path)  # fails where a rename would overwrite
-            except FileExistsError:
-                raise _exists(path) from None
-            os.unlink(name)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+        elif name is not None:
+            source = name
+            _take_name(path, lambda: os.link(source, path))
+    finally:
+        if name is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
     sync_directory(path.parent)
     return size
+
+
+_UNFINISHED = ".allod-new-"
+_OWN_DESCRIPTORS = "/proc/self/fd"
+
+
+def _unfinished(folder: Path) -> tuple[int, str | None]:
+    """A new file in `folder` of mode 0600: without a name, so that it ends with its descriptor, or else with one."""
+    if os.path.isdir(_OWN_DESCRIPTORS):
+        with contextlib.suppress(OSError):  # not every file system has nameless files
+            fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            os.fchmod(fd, 0o600)
+            return fd, None
+    return tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)  # mkstemp makes it 0600
+
+
+def _link_nameless(fd: int, name: str) -> None:
+    # With a directory given, Python calls linkat and follows the link that the descriptor's entry is.
+    descriptors = os.open(_OWN_DESCRIPTORS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.link(str(fd), name, src_dir_fd=descriptors)
+    finally:
+        os.close(descriptors)
+
+
+def _take_name(path: Path, link: Callable[[], None]) -> None:
+    try:
+        link()  # fails where a rename would overwrite
+    except FileExistsError:
+        raise _exists(path) from None
+
+
+def _write_all(fd: int, data: bytes) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    return len(data)
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not overwrite:
+        raise _exists(path)
+    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        raise Conflict(f"{path} is not a file, so it is not replaced.", hint="Choose another name.")
 
 
 def _exists(path: Path) -> Conflict:

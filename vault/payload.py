@@ -12,7 +12,6 @@ import contextlib
 import os
 import secrets
 import stat
-import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound
-from core.files import sync_directory
+from core.files import write_pieces
 from core.ids import ObjectId, VaultId
 from vault.blocks import BlockStore
 from vault.cid import RAW, Cid
@@ -182,30 +181,7 @@ def open_to_file(
     Raises `Conflict` if `path` exists, unless `overwrite`.
     """
     pieces = open_payload(store, payload, size, dek, dek_commit, vault_id, object_id, progress)
-    if not overwrite and os.path.lexists(path):
-        raise _exists(path)
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=".allod-open-")  # mkstemp makes it 0600
-    try:
-        written = 0
-        with os.fdopen(fd, "wb", buffering=0) as file:
-            for piece in pieces:
-                _write_all(file.fileno(), piece)
-                written += len(piece)
-            os.fsync(file.fileno())
-        if overwrite:
-            os.replace(name, path)
-        else:
-            try:
-                os.link(name, path)  # fails where rename would overwrite
-            except FileExistsError:
-                raise _exists(path) from None
-            os.unlink(name)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    sync_directory(path.parent)
-    return written
+    return write_pieces(path, pieces, overwrite=overwrite)
 
 
 def _fresh_key(dek: bytes, vault_id: VaultId, object_id: ObjectId) -> SegmentKey:
@@ -358,13 +334,3 @@ def _landed(flying: deque[Future[bytes]], progress: Progress | None) -> bytes:
     if progress is not None:
         progress(len(piece))
     return piece
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _exists(path: Path) -> Conflict:
-    return Conflict(f"{path.name} exists already.", hint="Choose another name, or say that it may be overwritten.")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from core import files
 from core.encoding import decode_cbor, decode_json, encode_cbor, encode_json
-from core.errors import InvalidInput
+from core.errors import Conflict, InvalidInput
+from core.files import write_pieces
 
 SHARED, SHARE, STRINGS, STRING, FRACTION = b"\xd8\x1c", b"\xd8\x1d", b"\xd9\x01\x00", b"\xd8\x19", b"\xd8\x1e"
 
@@ -62,3 +69,65 @@ def test_half_a_character_is_no_document(text: bytes) -> None:
         encode_json({"name": "\ud800"})
     with pytest.raises(InvalidInput):
         encode_cbor({"name": "\ud800"})
+
+
+# Plaintext that is being written out.
+
+
+@pytest.mark.parametrize("nameless", [True, False], ids=["nameless", "with a name"])
+def test_a_stream_becomes_a_private_file_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool
+) -> None:
+    if not nameless:
+        monkeypatch.setattr(files, "_OWN_DESCRIPTORS", str(tmp_path / "absent"))
+    path = tmp_path / "out"
+
+    def failing() -> Iterator[bytes]:
+        yield b"half"
+        raise RuntimeError("no more")
+
+    for overwrite in (False, True):
+        with pytest.raises(RuntimeError):
+            write_pieces(path, failing(), overwrite=overwrite)
+        assert list(tmp_path.iterdir()) == []
+    assert write_pieces(path, iter([b"whole", b" ", b"file"])) == 10
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(Conflict):
+        write_pieces(path, iter([b"other"]))
+    with pytest.raises(RuntimeError):
+        write_pieces(path, failing(), overwrite=True)
+    assert path.read_bytes() == b"whole file"
+    path.chmod(0o644)
+    assert write_pieces(path, iter([b"new"]), overwrite=True) == 3
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_kill_in_mid_stream_leaves_no_plaintext(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom core.files import write_pieces\n"
+        "def pieces():\n    yield b'secret' * 1000\n    print('written', flush=True)\n    sys.stdin.read()\n"
+        "write_pieces(Path(sys.argv[1]), pieces())\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path.cwd()) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"written\n"
+        writer.kill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replacing_takes_the_link_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"keep")
+    (tmp_path / "out").symlink_to(tmp_path / "target")
+    write_pieces(tmp_path / "out", iter([b"new"]), overwrite=True)
+    assert (tmp_path / "target").read_bytes() == b"keep"
+    assert not (tmp_path / "out").is_symlink()
+
+
+def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Conflict, match="not a file"):
+        write_pieces(tmp_path / "pipe", iter([b"new"]), overwrite=True)
+    assert (tmp_path / "pipe").is_fifo()
