@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
     from consent.committee import Committee
+    from vault.cid import Cid
 
 LITTLE_SPACE = 512 << 20  # bytes; below it a sealed file or a base model may not fit
 OLD_HEAD = 300  # seconds; a public chain whose newest block is older stands still, or its endpoint lags
 AHEAD = 60  # seconds by which a block may run ahead of this machine's clock
 OLDEST_CLOCK = 1_760_000_000  # Unix seconds; a clock before it was never set
 SAMPLE = 64  # blocks that are read without --deep
+RESTORE = "Restore it from a copy; vaults, consents and earnings also come back from words, blocks and chain."
 EXTRA = ("torch", "transformers", "peft", "tokenizers", "safetensors")
 
 
@@ -80,10 +82,14 @@ def look_over(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
 def _checked(part: str, look: Callable[[], Finding], *, needed: bool = True) -> Finding:
     try:
         return look()
-    except AllodError as error:
-        return Finding(part, Mark.FAILS, error.message, error.hint, needed)
     except Exception as error:  # a check-up goes on
-        return Finding(part, Mark.FAILS, f"It cannot be looked at: {type(error).__name__}.", "", needed)
+        return _failed(part, error, needed=needed)
+
+
+def _failed(part: str, error: Exception, *, needed: bool = True) -> Finding:
+    if isinstance(error, AllodError):
+        return Finding(part, Mark.FAILS, error.message, error.hint or RESTORE, needed)
+    return Finding(part, Mark.FAILS, f"It cannot be looked at: {type(error).__name__}.", RESTORE, needed)
 
 
 def _home(home: Path) -> Finding:
@@ -177,11 +183,19 @@ def _reading(settings: Settings) -> Iterator[Engine]:
 def _blocks(settings: Settings, deep: bool) -> Finding:
     from vault.carstore import CarStore
 
-    folder = settings.blocks_folder
-    if not folder.is_dir():
+    folder, heads = settings.blocks_folder, _heads(settings)
+    if not folder.is_dir() and not heads:
         return Finding("blocks", Mark.ABSENT, "No block was stored yet.")
     count, bad = 0, 0
     with CarStore(folder, read_only=True) as store:
+        lost = store.missing(heads)
+        if lost:
+            return Finding(
+                "blocks",
+                Mark.FAILS,
+                f"The newest list of {len(lost)} vault(s) of this home is missing in {folder}.",
+                "Copy the segment files back from a replica, or point ALLOD_BLOCKS to where they lie.",
+            )
         for cid in store.cids():
             count += 1
             if deep or count <= SAMPLE:
@@ -200,6 +214,24 @@ def _blocks(settings: Settings, deep: bool) -> Finding:
     return Finding("blocks", Mark.WORKS, f"{count} blocks, {read} read and verified.")
 
 
+def _heads(settings: Settings) -> list[Cid]:
+    """The newest head of every vault that this home has seen; none where the database cannot tell."""
+    from allod import schema
+    from vault.catalogue import Catalogue
+    from vault.cid import Cid
+
+    if settings.database_url is None and not (settings.home / "allod.db").exists():
+        return []
+    try:
+        with _reading(settings) as engine:
+            with engine.connect() as connection:
+                if schema.current(connection) != schema.head():
+                    return []
+            return [Cid.parse(row.head) for row in Catalogue(engine).heads()]
+    except Exception:  # the database has a finding of its own
+        return []
+
+
 def _chain_and_what_needs_it(settings: Settings) -> Iterator[Finding]:
     own = settings.home / "chain" / "chain.sqlite"
     if settings.rpc_url is None and not own.exists():
@@ -212,15 +244,15 @@ def _chain_and_what_needs_it(settings: Settings) -> Iterator[Finding]:
             chain = open_chain(settings.home, settings.rpc_url)
             closing.callback(chain.close)
             chain.check_chain_id()
-        except AllodError as error:
-            yield Finding("chain", Mark.FAILS, error.message, error.hint)
+        except Exception as error:
+            yield _failed("chain", error)
             return
         yield _checked("chain", partial(_head, chain))
         deployment: Deployment | None = None
         try:
             deployment = _deployment(settings, chain)
-        except AllodError as error:
-            yield Finding("contracts", Mark.FAILS, error.message, error.hint)
+        except Exception as error:
+            yield _failed("contracts", error)
         if deployment is not None:
             yield Finding("contracts", Mark.WORKS, f"Ours, on chain {deployment.chain_id}.")
             yield _checked("keepers", partial(_keepers, settings, chain, deployment))

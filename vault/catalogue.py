@@ -88,6 +88,11 @@ class Catalogue:
         with transaction(self._engine) as session:
             return session.get(HeadRow, vault_id)
 
+    def heads(self) -> list[HeadRow]:
+        """The newest head seen of every vault."""
+        with transaction(self._engine) as session:
+            return list(session.scalars(select(HeadRow)))
+
     def saw_head(self, vault_id: VaultId, head: str, sequence: int) -> None:
         """Remember a head unless a newer one is known."""
         with transaction(self._engine) as session:
