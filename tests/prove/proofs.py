@@ -215,3 +215,17 @@ def edit_receipts(bundle: Path, edit: Callable[[list[Receipt]], list[Receipt]]) 
     path = bundle / EVIDENCE / "receipts.cbor"
     receipts = edit([Receipt.read(row) for row in decode_cbor(path.read_bytes())["receipts"]])
     path.write_bytes(encode_cbor({"v": 1, "receipts": [receipt.fields() for receipt in receipts]}))
+
+
+def put(bundle: Path, name: str, data: bytes) -> None:
+    """Put another document into the place of one that `bundle` has."""
+    path = bundle / EVIDENCE / name
+    assert path.exists()
+    path.write_bytes(data)
+
+
+def changed(tree: SumTree, index: int, **changes: Any) -> bytes:
+    """The encoded tree with one leaf changed."""
+    leaves = list(tree.leaves)
+    leaves[index] = replace(leaves[index], **changes)
+    return SumTree(leaves).encode()
