@@ -73,6 +73,8 @@ def test_a_receipt_that_is_no_keepers_word_about_this_job_fails(whole: Proof, tm
     assert whole.verify(bundle).broken == ["releases"]
     edit_receipts(bundle, lambda _: [forge(one) for one in receipts_of(whole)])
     assert whole.verify(bundle).broken == ["releases"]
+    edit_receipts(bundle, lambda _: [*receipts_of(whole), forge(receipts_of(whole)[0])])
+    assert whole.verify(bundle).broken == ["releases"], "beside enough good ones too"
 
 
 def receipts_of(proof: Proof) -> list[Receipt]:

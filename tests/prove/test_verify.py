@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consent.chain.client import Chain
 from consent.chain.embedded import developer
+from consent.market.granting import consent_id, draft, grant, sign
 from consent.market.place import Market, Relayer
 from consent.market.revoking import relay_revocation, sign_revoke, sign_revoke_all, sign_revoke_nonces
 from consent.tree import SumTree
@@ -22,8 +24,8 @@ from finetune.verify import Report, Trust, verify
 from finetune.vouching import VOUCHED
 from finetune.workspace import Workspace
 from tests.job.paper import PaperTrainer
-from tests.job.worlds import FEE_UNITS, World
-from tests.prove.proofs import Forgetful, Proof, embedded_of, found, history_of, trust_of
+from tests.job.worlds import FEE_UNITS, PURPOSE, World
+from tests.prove.proofs import Forgetful, Proof, edit_receipts, embedded_of, finish, found, history_of, put, trust_of
 
 pytestmark = pytest.mark.needs_trainer
 SLUGS = [slug for slug, _, _ in (*ALWAYS, *VOUCHED)]
@@ -111,6 +113,33 @@ def world(small_world: World, tmp_path: Path) -> Iterator[World]:
     one = found(tmp_path / "home", small_world.base)
     yield one
     one.close()
+
+
+def test_a_consent_of_limited_uses_is_counted_by_the_job(world: World, tmp_path: Path) -> None:
+    ada = world.owners["ada"]
+    terms = ada.licence.terms
+    begins, trainer = ada.signed.consent.not_before, world.trainer.address
+    limited = draft(
+        world.market, ada.account.address, ada.signed.consent.asset, terms, PURPOSE, [ada.signed.consent],
+        grantee=trainer, not_before=begins, max_uses=2,
+    )  # fmt: skip
+    signed = sign(world.market, ada.account, limited)
+    assert grant(world.market, world.relayer, [signed]).minted
+    licence, identity = replace(ada.licence, consent=limited), consent_id(world.market, limited)
+    world.owners["ada"] = replace(ada, licence=licence, signed=signed, consent_id=identity)
+    proof = finish(world, ["ada", "bruno"], tmp_path / "bundle")
+    assert proof.order.counted == (identity,)
+    assert everything_holds(proof.verify())
+    other = replace(proof.order, counted=())
+    put(proof.bundle, "order.cbor", other.encode())
+    domain = (other.chain_id, other.escrow)
+    edit_receipts(
+        proof.bundle,
+        lambda receipts: [replace(one, job=other.job_id).signed(proof.keeper(one.keeper), *domain) for one in receipts],
+    )
+    broken = {one.slug: one.evidence for one in proof.verify().findings if not one.holds}
+    assert "order" in broken
+    assert "did not count" in broken["consents"], "keepers who collude do not make up for the count"
 
 
 def test_the_opening_tree_of_a_runner_that_vanished_verifies_once_it_stands(world: World, tmp_path: Path) -> None:
