@@ -29,6 +29,16 @@ from core.files import write_atomic
 from core.ids import Address
 
 MAX_ENTRIES = 1000
+LIMITS = {
+    "service": 1 << 10,
+    "tree": MAX_REQUEST,
+    "release": MAX_REQUEST,
+    "revoke": 1 << 19,
+    "ledger": 1 << 16,
+    "settlement": MAX_REQUEST,
+    "log": 1 << 10,
+}
+"""Bytes of a request at each path: a stranger's megabytes are parsed only where a tree or a table may need them."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -96,8 +106,9 @@ class Keeper:
             desk = self._desks.get(path.strip("/"))
             if desk is None:
                 raise NotFound("A keeper has no such path.")
-            if len(body) > MAX_REQUEST:
-                raise InvalidInput(f"The request is larger than {MAX_REQUEST} bytes.")
+            limit = LIMITS[path.strip("/")]
+            if len(body) > limit:
+                raise InvalidInput(f"The request is larger than {limit} bytes.")
             return desk(self._station, body)
         except AllodError as error:
             return write_error(error)

@@ -49,18 +49,22 @@ def _deposit(station: Station, data: bytes) -> bytes:
     fields = read(data, ("kind", "order", "tree"), "The tree's deposit")
     order = Order.decode(any_octets(fields["order"], "The order"))
     encoded = any_octets(fields["tree"], "The tree")
-    tree = SumTree.decode(encoded)
     station.require_place(order)
-    for reason in check_tree(order, tree):
-        raise Refused(reason)
-    if station.store.tree(order.job_id) is None:
-        sight = station.facts.look()
-        if station.facts.lane_word(order, sight.latest) != order.open_word:
+    job = order.job_id
+    held = station.store.tree(job)
+    if held is None:
+        # Before the tree is built, which takes seconds: only who opened a job may cause that work.
+        if station.facts.lane_word(order, station.facts.look().latest) != order.open_word:
             raise Refused("No open job on chain matches this order.")
+        tree = SumTree.decode(encoded)
+        for reason in check_tree(order, tree):
+            raise Refused(reason)
         station.store.drop_trees(station.now)
         payees = {leaf.payee for leaf in tree.leaves}
-        station.store.keep_tree(order.job_id, order.encode(), encoded, payees, order.start + CLAIM_TIME)
-    return encode_cbor({"v": 1, "job": order.job_id})
+        station.store.keep_tree(job, order.encode(), encoded, payees, order.start + CLAIM_TIME)
+    elif held[1] != encoded:
+        raise Refused("The tree of payments is not the one that the job was opened with.")
+    return encode_cbor({"v": 1, "job": job})
 
 
 def _of_job(station: Station, data: bytes) -> bytes:
