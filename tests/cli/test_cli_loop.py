@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -188,6 +189,8 @@ def test_a_quote_names_every_payee_and_moves_no_money(lived_in: Terminal) -> Non
     assert allod("job", "show", quoted["job"]).data["money"] == "No money has moved."
     too_many = allod("job", "quote", "--base", "base", "--epochs", "11", "--as", "tess")
     assert (too_many.code, "the terms allow 10" in too_many.error["title"]) == (5, True)
+    facts = {json.loads(path.read_text())["facts"].get("base") for path in allod.home.glob("jobs/*/state.json")}
+    assert str((allod.home.parent / "base").resolve()) in facts  # `job run` finds the model again by itself
     recipes = [path.read_text() for path in allod.home.glob("jobs/*/recipe.json")]
     assert not [text for text in recipes if str(allod.home.parent) in text]  # a recipe is public
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -249,8 +250,16 @@ class Typist:
             self.seen += os.read(self._main, 1024)
         os.write(self._main, text.encode())
 
+    def watch(self, text: str) -> None:
+        """Look at the screen until that stands there."""
+        while text.encode() not in self.seen:
+            self.seen += os.read(self._main, 1024)
+
     def end(self) -> tuple[int, dict[str, object]]:
         assert self.process.stdout is not None
+        with contextlib.suppress(OSError):  # the terminal ends with its last process
+            while piece := os.read(self._main, 1024):
+                self.seen += piece
         out = self.process.stdout.read()
         self.process.stdout.close()
         code = self.process.wait(timeout=60)
@@ -291,6 +300,18 @@ def test_ctrl_c_and_ctrl_d_at_a_prompt_end_the_command(lived_in: Terminal) -> No
     typist = Typist(lived_in, "vault", "list", "--as", "ada")
     typist.answer("Passphrase of ada: ", "\x04")
     assert typist.end()[0] == 2
+
+
+def test_a_person_at_a_terminal_sees_how_far_it_is(lived_in: Terminal) -> None:
+    big = lived_in.home.parent / "big.bin"
+    with big.open("wb") as file:
+        file.truncate(24 << 20)
+    for words, label in ((["add", big], "Sealing"), (["get", "big.bin", "-o", "out.bin"], "Opening")):
+        typist = Typist(lived_in, "vault", *words, "--as", "ada")
+        typist.answer("Passphrase of ada: ", f"{PASSPHRASE}\n")
+        typist.watch(label)
+        assert typist.end()[0] == 0
+    assert (lived_in.home.parent / "out.bin").stat().st_size == 24 << 20
 
 
 # -- on a new machine ------------------------------------------------------------------------------------------------
