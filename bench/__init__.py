@@ -1,0 +1,1 @@
+"""Measurements of what Allod promises: `make bench`."""
