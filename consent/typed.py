@@ -62,11 +62,10 @@ def type_hash(encoded_type: str) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def domain_separator(name: str, chain_id: int, contract: bytes) -> bytes:
-    """The EIP-712 domain {name, version "1", chainId, verifyingContract}."""
-    return keccak(
-        type_hash(_DOMAIN_TYPE) + keccak(name.encode()) + keccak(b"1") + uint_word(chain_id) + address_word(contract)
-    )
+def domain_separator(name: str, chain_id: int, contract: bytes, version: str = "1") -> bytes:
+    """The EIP-712 domain {name, version, chainId, verifyingContract}."""
+    texts = keccak(name.encode()) + keccak(version.encode())
+    return keccak(type_hash(_DOMAIN_TYPE) + texts + uint_word(chain_id) + address_word(contract))
 
 
 def registry_domain(chain_id: int, registry: bytes) -> bytes:

@@ -92,6 +92,11 @@ def draft(
         raise InvalidInput(
             f"The terms do not allow the purpose '{purpose_code}'.", hint=f"They allow {', '.join(terms.purposes)}."
         )
+    uses = terms.max_uses if max_uses is None else max_uses
+    if terms.max_uses and not 0 < uses <= terms.max_uses:
+        raise InvalidInput(
+            "The terms allow fewer uses than this consent.", hint=f"Choose between 1 and {terms.max_uses}."
+        )
     return Consent(
         owner=owner,
         grantee=grantee,
@@ -102,7 +107,7 @@ def draft(
         escrow=market.escrow.address,
         not_before=_now(market) if not_before is None else not_before,
         expiry=terms.expiry if expiry is None else min(expiry, terms.expiry),
-        max_uses=terms.max_uses if max_uses is None else max_uses,
+        max_uses=uses,
         nonce=next_nonce(market, owner, signed),
     )
 

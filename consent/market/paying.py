@@ -19,7 +19,7 @@ from consent.market.place import Market, Relayer, Sent
 from consent.money import base_units
 from consent.order import Order
 from consent.tree import sum_of
-from consent.typed import permit_digest
+from consent.typed import domain_separator, permit_digest
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound, Refused
 from core.ids import Address, JobId
 
@@ -49,10 +49,27 @@ def deposit(market: Market, payer: Account, units: int) -> Sent:
     amount = base_units(integer(units, "The deposit", at_least=1, at_most=UINT64_MAX), market.decimals)
     deadline = market.chain.block().timestamp + PERMIT_TIME
     nonce = int(market.currency.read("nonces", payer.address))
-    domain = market.currency.read("DOMAIN_SEPARATOR")
-    signature = payer.sign_hash(permit_digest(domain, payer.address, market.escrow.address, amount, nonce, deadline))
+    signature = payer.sign_hash(
+        permit_digest(_permit_domain(market), payer.address, market.escrow.address, amount, nonce, deadline)
+    )
     v, r, s = signature[64], signature[:32], signature[32:64]
     return Sent("deposit", market.escrow.transact(payer, "deposit", amount, deadline, v, r, s))
+
+
+def _permit_domain(market: Market) -> bytes:
+    """The currency's EIP-712 domain for our own chain and address: an endpoint's word alone is not signed under."""
+    try:
+        version = str(market.currency.read("version"))
+    except Refused:  # a token without that view has version 1
+        version = "1"
+    name = str(market.currency.read("name"))
+    domain = domain_separator(name, market.chain_id, market.currency.address, version)
+    if domain != market.currency.read("DOMAIN_SEPARATOR"):
+        raise Refused(
+            "The currency's permits are said to be for another chain or contract, so none is signed.",
+            hint="Check the RPC endpoint and the currency's address in the settings.",
+        )
+    return domain
 
 
 def withdraw(market: Market, payer: Account, units: int) -> Sent:
