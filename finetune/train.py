@@ -45,7 +45,7 @@ class Training:
         self.settings = settings
         torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # every tensor here is written before it is read
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.manual_seed(settings.seed)
         self.device = _choose_device(settings.device)
         base = load_model(settings.base).to(self.device)

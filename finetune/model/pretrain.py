@@ -72,7 +72,7 @@ def pretrain(folder: Path, *, steps: int = STEPS) -> None:
     tokenizer = make_tokenizer(folder)
     torch.set_num_threads(min(2, len(os.sched_getaffinity(0))))
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(
         LlamaConfig(
