@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from consent.recipe import Recipe
-from core.errors import AllodError, Unavailable
+from core.errors import AllodError, Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import ConsentId, JobId, ObjectId
 from finetune.access import Access
 from finetune.ledger import Ledger, Use
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from finetune.model.tokenizer import RecordTokenizer
     from finetune.trainer_process import TrainerProcess
 
+MAX_UNREAD = 1000  # places that are named for one consent; more are counted
 UNSANDBOXED = "UNSANDBOXED: the trainer runs as a child process without a sandbox."
 
 
@@ -58,6 +59,14 @@ class Reading:
     records: int = 0
     tokens: int = 0
     unread: list[tuple[ObjectId, str, str]] = field(default_factory=list)  # object, place, reason
+    further: int = 0  # places that were not read either, and are not named
+
+    def leave_out(self, object_id: ObjectId, place: str, reason: str) -> None:
+        """Name a place that is not used, as long as there are not too many: a file may be nothing but such places."""
+        if len(self.unread) < MAX_UNREAD:
+            self.unread.append((object_id, place, reason))
+        else:
+            self.further += 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ def prepare(
         if consent in watch.ended:
             continue
         scratch.begin(consent)
+        for object_id in sorted({item.object_id for item in access.licence.objects} - _ids(access)):
+            reading.leave_out(object_id, "the object", "Its key was not released.")
         for manifest in access.objects:
             base, tokens = len(scratch), array("I")
             try:
@@ -109,23 +120,23 @@ def prepare(
                     if consent in watch.ended:
                         break
                     if isinstance(record, BrokenRecord):
-                        reading.unread.append((manifest.object_id, record.place, record.reason))
+                        reading.leave_out(manifest.object_id, record.place, record.reason)
                         continue
                     if reading.records + len(tokens) >= access.licence.header.records:
-                        reading.unread.append((manifest.object_id, record.place, "It is beyond the count of records."))
+                        reading.leave_out(manifest.object_id, record.place, "It is beyond the count of records.")
                         break
                     try:
                         ids, labels = encode_record(tokenizer, record.document())
                     except AllodError as error:
-                        reading.unread.append((manifest.object_id, record.place, error.message))
+                        reading.leave_out(manifest.object_id, record.place, error.message)
                         continue
                     if all(label == NO_LOSS for label in labels[1:]):
-                        reading.unread.append((manifest.object_id, record.place, "Nothing in it can be learned."))
+                        reading.leave_out(manifest.object_id, record.place, "Nothing in it can be learned.")
                         continue
                     scratch.add(ids, labels)
                     tokens.append(len(ids))
-            except AllodError as error:
-                reading.unread.append((manifest.object_id, "the object", error.message))
+            except (Corrupted, NotFound, InvalidInput) as error:  # any other, such as a silent chain, stops the job
+                reading.leave_out(manifest.object_id, "the object", error.message)
                 continue
             if consent in watch.ended:
                 break
@@ -174,7 +185,8 @@ class Broker:
         self._on_drop = on_drop
         self._consents = sorted({item.consent for item in self._plan.objects})
         self._numbers = {consent: number for number, consent in enumerate(self._consents)}
-        self._gone: set[ConsentId] = set()
+        # What was dropped before the first step, or in an earlier attempt, never comes back.
+        self._gone = set(ledger.tally.dropped).intersection(self._consents)
 
     def train(self, planned: int) -> Trained:
         """Take every step of the plan, `planned` in all, or stop where no consent is left."""
@@ -266,6 +278,10 @@ def measure(
         measured = trainer.evaluate(pack(documents, sequence), base=base)
         found[name] = (measured.loss_micro, measured.tokens)
     return found
+
+
+def _ids(access: Access) -> set[ObjectId]:
+    return {item.object_id for item in access.objects}
 
 
 def _drop_ended(watch: Watch, scratch: Scratch) -> None:

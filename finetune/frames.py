@@ -17,6 +17,7 @@ from core.errors import Corrupted, InvalidInput
 from finetune.packing import Row
 
 MAX_FRAME = 64 << 20
+MAX_STEP_TOKENS = 4 << 20  # of one step: at twelve bytes each they stay below a frame
 FILE_CHUNK = 1 << 20
 MICRO = 1_000_000
 

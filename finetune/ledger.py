@@ -73,7 +73,8 @@ class Tally:
         """Take the next entry; `InvalidInput` if its form, its place or its numbers are not right."""
         value = decode_cbor(entry, limit=ENTRY_LIMIT)
         kind = value.get("kind") if isinstance(value, dict) else None
-        _check(kind in _FIELDS and set(value) == _FIELDS[kind] and value["v"] == 1, "Not a ledger entry.")
+        _check(isinstance(kind, str) and kind in _FIELDS and set(value) == _FIELDS[kind], "Not a ledger entry.")
+        _check(type(value["v"]) is int and value["v"] == 1, "Not a ledger entry of version 1.")
         _check(value["previous"] == self._head, "The entry does not follow the one before it.")
         getattr(self, f"_read_{kind}")(value)
         self._head = hashlib.sha256(ENTRY_LABEL + entry).digest()
@@ -81,7 +82,8 @@ class Tally:
         return dict(value)
 
     def _read_start(self, value: dict[str, Any]) -> None:
-        _check(value["attempt"] == self.attempts, "The attempts are not numbered one after another.")
+        numbered = type(value["attempt"]) is int and value["attempt"] == self.attempts
+        _check(numbered, "The attempts are not numbered one after another.")
         _check(isinstance(value["plan"], bytes) and len(value["plan"]) == 32, "A start names the plan's hash.")
         for consent, use in self._now.items():
             self._past[consent] = max(self._past.get(consent, 0), use.record_epochs)
@@ -110,8 +112,8 @@ class Tally:
         self._advance(value["step"])
         consents = value["consents"]
         _check(isinstance(consents, list) and len(consents) > 0, "A drop names consents.")
-        _check(consents == sorted(set(consents)), "Dropped consents are sorted and distinct.")
         _check(all(isinstance(consent, bytes) and len(consent) == 32 for consent in consents), "Not a consent id.")
+        _check(consents == sorted(set(consents)), "Dropped consents are sorted and distinct.")
         self._dropped.update(ConsentId(consent) for consent in consents)
 
     def _advance(self, step: Any) -> None:
@@ -185,6 +187,12 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def cut_torn_entry(path: Path, job: JobId) -> None:
+    """Leave whole entries only, as opening the ledger does: for whoever ends a job without another attempt."""
+    if path.exists():
+        Ledger(path, job).close()
 
 
 def read_ledger(data: bytes, job: JobId) -> Tally:

@@ -186,7 +186,7 @@ def decode_plan(data: bytes) -> Plan:
     value = decode_cbor(data, limit=PLAN_LIMIT)
     names = {"v", "kind", "job", "recipe", "seed", "epochs", "sequence", "rows", "objects"}
     _check(isinstance(value, dict) and set(value) == names, "Not a plan.")
-    _check(value["v"] == 1 and value["kind"] == "plan", "Not a plan of version 1.")
+    _check(type(value["v"]) is int and value["v"] == 1 and value["kind"] == "plan", "Not a plan of version 1.")
     objects = value["objects"]
     _check(isinstance(objects, list), "A plan's objects are a list.")
     return Plan(

@@ -16,8 +16,9 @@ from consent.recipe import Recipe
 from consent.terms import quote as price_of
 from consent.tree import FEE, Leaf, SumTree
 from consent.validity import check_licence
-from core.errors import AllodError, Refused
+from core.errors import AllodError, InvalidInput, Refused
 from core.ids import NOBODY, Address, ConsentId
+from finetune.frames import MAX_STEP_TOKENS
 from finetune.licence import Licence
 
 if TYPE_CHECKING:
@@ -86,8 +87,13 @@ def quote_job(
 ) -> Quote:
     """Quote `recipe` over `licences`; `fee` in UNITs goes to `runner`, `now` is Unix seconds.
 
-    `Refused` if no licence fits, with the reasons in its detail.
+    `Refused` if no licence fits, with the reasons in its detail; `InvalidInput` for steps too large to be fed.
     """
+    if recipe.batch_rows * recipe.sequence > MAX_STEP_TOKENS:
+        raise InvalidInput(
+            f"A step of {recipe.batch_rows} rows of {recipe.sequence} tokens is more than a trainer takes at once.",
+            hint=f"Choose rows and sequence so that a step has at most {MAX_STEP_TOKENS} tokens.",
+        )
     lines = []
     for licence in licences:
         consent_id = licence.consent.id(

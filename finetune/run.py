@@ -20,7 +20,7 @@ from consent.tree import SumTree
 from core.errors import InvalidInput, Refused, Unavailable
 from core.ids import ConsentId
 from finetune.broker import UNSANDBOXED, Broker, Progress, Trained, measure, prepare
-from finetune.ledger import Ledger, Tally
+from finetune.ledger import Ledger, Tally, cut_torn_entry
 from finetune.opening import RUN_SECONDS, finish_opening, licences_of, open_job
 from finetune.recipe_settings import TrainSettings
 from finetune.releasing import Doors, add_refusals, open_doors, refusals_of
@@ -144,6 +144,7 @@ def _run(site: Site, job: Workspace, work: Work, payer: Account | None, seconds:
         elif job.state is State.OPENING:
             finish_opening(site, job)
         order = Order.decode(job.get("order.cbor"))
+        cut_torn_entry(job.ledger, order.job_id)
         outcome = outcome_of(site, order)
         if outcome != "open":
             close_books(site, job, order, outcome)
@@ -165,6 +166,7 @@ def _train(site: Site, job: Workspace, order: Order, recipe: Recipe, work: Work,
     harden()
     site.report(Progress("release", note=UNSANDBOXED))
     job.advance(State.RELEASING)
+    job.put_adapter({})  # of an attempt that was cut short: the ledger will not tell of it
     licences = licences_of(job)
     doors = open_doors(site, job, order, licences)
     try:
@@ -211,6 +213,11 @@ def _walk(
                 site.report(Progress("train", note=reason))
 
         ledger.start(prepared.plan.hash())
+        # Here and not in the walk: a consent that ended while records were read may have none in the plan.
+        early = {consent: reason for consent, reason in watch.ended.items() if consent in licences}
+        if early:
+            ledger.drop(0, sorted(early))
+            on_drop(early)
         steps = prepared.plan.count_steps()
         if steps == 0:
             return None
@@ -232,6 +239,7 @@ def _walk(
         {name: {"before": before[name][0], "after": after[name][0], "tokens": after[name][1]} for name in after},
     )
     job.put_adapter(files)
+    job.note(trained=True)
     return trained
 
 
@@ -245,6 +253,7 @@ def _reading(readings: Mapping[ConsentId, Any]) -> list[dict[str, Any]]:
                 {"object": "0x" + object_id.hex(), "place": place, "reason": reason}
                 for object_id, place, reason in reading.unread
             ],
+            "further": reading.further,
         }
         for consent, reading in sorted(readings.items())
     ]

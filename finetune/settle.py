@@ -30,7 +30,7 @@ from core.encoding import from_hex, to_hex
 from core.errors import AllodError, InvalidInput, NotFound, Refused, Unavailable
 from core.ids import ConsentId
 from finetune.broker import Progress
-from finetune.ledger import Tally, owed, read_ledger
+from finetune.ledger import Tally, cut_torn_entry, owed, read_ledger
 from finetune.licence import Licence
 from finetune.opening import finish_opening, licences_of, note_transaction
 from finetune.releasing import receipts_of, refusals_of
@@ -129,6 +129,7 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
         if job.state is State.DONE:
             settled = job.facts.get("outcome") == "settled"
             return SumTree.decode(job.get("final.cbor" if settled else "tree.cbor"))
+        cut_torn_entry(job.ledger, order.job_id)
         if job.state is not State.SETTLING:
             outcome = outcome_of(site, order)
             opening = SumTree.decode(job.get("tree.cbor"))

@@ -149,6 +149,7 @@ def _encode_chat(tokenizer: RecordTokenizer, messages: object) -> tuple[list[int
     whole = tokenizer.render(messages)
     encoding = tokenizer.encode(whole, control=True)
     ids, labels = list(encoding.ids), [NO_LOSS] * len(encoding.ids)
+    offsets, at = encoding.offsets, 0  # answers come in order, so every token is looked at once
     last = None
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
@@ -160,8 +161,13 @@ def _encode_chat(tokenizer: RecordTokenizer, messages: object) -> tuple[list[int
                 "The base model's chat template rewrites earlier turns, so its answers cannot be told from the rest.",
                 hint="Choose a base model with a template that only appends.",
             )
-        for place, (start, end) in enumerate(encoding.offsets):
-            if end > len(before) and start < len(through):
+        while at < len(offsets) and offsets[at][1] <= len(before):
+            at += 1
+        for place in range(at, len(offsets)):
+            start, end = offsets[place]
+            if start >= len(through):
+                break
+            if end > len(before):
                 labels[place], last = ids[place], place
                 if ids[place] in tokenizer.stops:
                     break  # what a template puts behind the end of an answer is not the model's to write

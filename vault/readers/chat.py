@@ -15,6 +15,11 @@ from vault.readers.record import ROLES, BrokenRecord, Draft, Message, merged, wh
 from vault.readers.source import lines
 
 MAX_LINE: Final = 16 << 20
+MAX_TEXT: Final = 1 << 20  # UTF-8 bytes of one record: more is no example to learn from, but a library
+MAX_MESSAGES: Final = 2000
+# What a parser builds of a bracket or a comma takes up to a hundred times its place.
+_MAX_BRACKETS: Final = 1 << 18
+_MAX_COMMAS: Final = 1 << 20
 
 _NOT_JSON = "It is not valid JSON."
 _NOT_KNOWN = "It has none of messages, prompt and completion, text, or a conversation's mapping."
@@ -44,12 +49,14 @@ def read_values(stream: Iterator[bytes]) -> Iterator[Draft | BrokenRecord]:
     for number, value in enumerate(objects(stream), 1):
         place = f"conversation {number}"
         if value is None:
-            yield BrokenRecord(place, f"It is cut short, or longer than {MAX_OBJECT >> 20} MiB.")
+            yield BrokenRecord(place, f"It is cut short, nested too deep, or longer than {MAX_OBJECT >> 20} MiB.")
         else:
             yield _draft(value, place)
 
 
 def _draft(data: bytes, place: str) -> Draft | BrokenRecord:
+    if data.count(b"{") + data.count(b"[") > _MAX_BRACKETS or data.count(b",") > _MAX_COMMAS:
+        return BrokenRecord(place, "It holds more values than a conversation has.")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -74,14 +81,23 @@ def _content(value: Any) -> str | tuple[Message, ...]:
         text = _text(value["text"])
         if not text.strip():
             raise _Unreadable("Its text is empty.")
+        _check_length(text)
         return text
     raise _Unreadable(_NOT_KNOWN)
 
 
 def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    if len(messages) > MAX_MESSAGES:
+        raise _Unreadable(f"It has more than {MAX_MESSAGES} messages.")
+    _check_length(*(message.content for message in messages))
     if not any(message.role == "assistant" and message.content.strip() for message in messages):
         raise _Unreadable(_NO_ANSWER)
     return messages
+
+
+def _check_length(*texts: str) -> None:
+    if sum(len(text) if text.isascii() else len(text.encode("utf-8")) for text in texts) > MAX_TEXT:
+        raise _Unreadable(f"It is longer than {MAX_TEXT >> 20} MiB of text.")
 
 
 def _messages(value: Any) -> tuple[Message, ...]:

@@ -1,7 +1,8 @@
 """JSON values out of a stream, one at a time, without holding the file.
 
 `objects` finds where each object of a top-level array (or of a row of objects) ends by following brackets and strings,
-so an object that does not parse, or is too large, costs that object only. Memory is bounded by the largest one.
+so an object that does not parse, or is too large, costs that object only. Memory is bounded by the largest one, and
+time by the file's size, however it is nested.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Iterator
 from typing import Final
 
 MAX_OBJECT: Final = 64 << 20
+MAX_DEPTH: Final = 1000  # open brackets; what is nested deeper is given up, and reading goes on inside of it
 
 _OUTSIDE = re.compile(rb'["{}\[\]]')
 _INSIDE = re.compile(rb'["\\]')
 
 
 def objects(stream: Iterator[bytes], limit: int = MAX_OBJECT) -> Iterator[bytes | None]:
-    """The bytes of each object in turn; None for one longer than `limit` bytes, and for one the file cuts short."""
+    """The bytes of each object in turn; None for one too long or too deep, and for one the file cuts short."""
     scanner = _Scanner(limit)
     for piece in stream:
         yield from scanner.feed(piece)
@@ -59,15 +61,22 @@ class _Scanner:
                 self._in_string = True
             elif mark in b"{[":
                 self.open += mark
+                if len(self.open) > MAX_DEPTH:
+                    yield None
+                    self._begin_anew()
             else:
                 self._close(mark)
                 if not self.open:
                     self._keep(piece[start:position])
                     yield None if self._too_long else bytes(self._kept)
-                    self._kept.clear()
-                    self._too_long = False
+                    self._begin_anew()
         if self.open:
             self._keep(piece[start:])
+
+    def _begin_anew(self) -> None:
+        self.open.clear()
+        self._kept.clear()
+        self._too_long = False
 
     def _close(self, mark: bytes) -> None:
         # A missing bracket inside must not swallow the objects behind: a closing one ends all within its partner.
