@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
-from consent.keeper.client import Closing, read_log
+from consent.grant import nonce_of
+from consent.keeper.client import Closing, hand_in_ledger, read_log, revoke_everywhere
 from consent.keeper.node import LIMITS
 from consent.keeper.proposal import NO_STATEMENT, Proposal
+from consent.keeper.revocation import Revoke, RevokeAll, RevokeNonces
 from consent.keeper.trees import write_deposit
 from consent.keeper.wire import read_reply, sign
+from consent.market.paying import confirm
+from consent.market.place import Market
+from consent.order import CLAIM_TIME
 from consent.tree import Leaf, SumTree
 from core.encoding import encode_cbor
 from core.errors import AllodError, InvalidInput, Refused
@@ -119,3 +124,63 @@ def test_a_liars_ledger_total_does_not_keep_the_others_from_refunding(world: Any
     tree = closing.lowest(world.tree, {ada: world.datasets["ada"].terms}, keep_fee=True)
     assert tree.leaves[world.tree.find(ada)] == world.tree.leaves[world.tree.find(ada)]
     assert tree.leaves[world.tree.find(world.consent_id("bob"))].amount == 0
+
+
+def test_a_tree_is_served_until_its_claims_end(world: Any) -> None:
+    """Without its leaves nobody can claim: a keeper forgets a tree only when the escrow pays nothing of it any more."""
+    store, job = world.keepers[0]._station.store, world.order.job_id
+    store.drop_trees(world.order.start + CLAIM_TIME)
+    assert store.tree(job)
+    assert store.jobs_paying(world.datasets["ada"].owner.address, bytes(32), 10) == [job]
+    store.drop_trees(world.order.start + CLAIM_TIME + 1)
+    assert store.tree(job) is None
+    assert store.jobs_paying(world.datasets["ada"].owner.address, bytes(32), 10) == []
+
+
+def test_revoking_all_ends_earlier_epochs_and_no_later_one(world: Any) -> None:
+    ada = world.datasets["ada"]
+    revoke_everywhere(
+        world.ports,
+        world.committee,
+        world.place.chain_id,
+        world.place.consent_token,
+        message := RevokeAll(ada.owner.address, 3),
+        ada.owner.sign_hash(message.digest(world.place.chain_id, world.place.consent_token)),
+    )
+    ended = {
+        epoch: world.keepers[0]._station.store.revoked_at(ada.consent.with_nonce(nonce_of(epoch, 7, 3)), bytes(32))
+        for epoch in (0, 2, 3, 4, 256)
+    }
+    assert [epoch for epoch, seen in ended.items() if seen] == [0, 2, 3]
+
+
+def test_a_revocation_ends_consents_of_the_one_who_signed_it_alone(world: Any) -> None:
+    """Bob names Ada's token, Ada's nonce and Ada's epoch; only his own are ended."""
+    bob, place = world.datasets["bob"].owner, (world.place.chain_id, world.place.consent_token)
+    nonce = world.datasets["ada"].consent
+    for message in (
+        Revoke(bob.address, (world.consent_id("ada"),)),
+        RevokeNonces(bob.address, nonce.word, 1 << nonce.bit),
+        RevokeAll(bob.address, 9),
+    ):
+        assert revoke_everywhere(
+            world.ports, world.committee, *place, message, bob.sign_hash(message.digest(*place))
+        ).certain
+    assert world.ask(world.request("ada"))["shares"]
+    with pytest.raises(Refused, match="revoked"):
+        world.ask(world.request("bob"))
+
+
+@pytest.mark.parametrize("end", ["confirmed", "over"])
+def test_no_ledger_total_is_taken_for_a_job_that_ended(world: Any, end: str) -> None:
+    ada, place = world.datasets["ada"], (world.place.chain_id, world.place.consent_token)
+    world.ask(world.request())
+    message = RevokeAll(ada.owner.address, 0)
+    revoke_everywhere(world.ports, world.committee, *place, message, ada.owner.sign_hash(message.digest(*place)))
+    if end == "confirmed":
+        confirm(Market(world.chain, world.place), world.runner, world.order, bytes([5]) * 32)
+    else:
+        world.chain.advance(7200)
+    reasons = hand_in_ledger(world.ports, world.order, world.place.consent_token, ada.consent, 0, world.runner)
+    assert ("confirmed or settled" if end == "confirmed" else "time to settle has passed") in reasons[1]
+    assert not world.keepers[0]._station.store.ledgers(world.order.job_id)
