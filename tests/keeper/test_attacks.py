@@ -184,3 +184,17 @@ def test_no_ledger_total_is_taken_for_a_job_that_ended(world: Any, end: str) -> 
     reasons = hand_in_ledger(world.ports, world.order, world.place.consent_token, ada.consent, 0, world.runner)
     assert ("confirmed or settled" if end == "confirmed" else "time to settle has passed") in reasons[1]
     assert not world.keepers[0]._station.store.ledgers(world.order.job_id)
+
+
+def test_a_consent_that_only_the_newest_blocks_know_opens_nothing(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job stands in a safe block, the consent does not: a reorganisation could take it back after the release."""
+    safe = world.chain.block()
+    cyd, place = world.datasets["cyd"], (world.place.chain_id, world.place.consent_token)
+    signature = cyd.owner.sign_hash(cyd.consent.digest(*place))
+    world.transact(world.stranger, "consent_token", "redeem", [cyd.consent.as_tuple()], [signature])
+    with monkeypatch.context() as patch:
+        block = world.chain.block
+        patch.setattr(world.chain, "block", lambda which="latest": safe if which == "safe" else block(which))
+        with pytest.raises(Refused, match="never granted on chain"):
+            world.ask(world.request("cyd"))
+    assert world.ask(world.request("cyd"))["shares"]
