@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from core.encoding import decode_cbor, encode_cbor
 from core.ids import Address, ConsentId, ObjectId
 from finetune.ledger import split_ledger
 from finetune.licence import Licence
-from finetune.plan import decode_plan
+from finetune.plan import PlannedObject, decode_plan
 from finetune.provenance import EVIDENCE
 from finetune.workspace import Workspace, licence_name
 from tests.prove.proofs import (
@@ -291,10 +292,31 @@ def test_a_runner_that_plans_what_nobody_licensed_fails_at_the_plan(whole: Proof
         put(bundle, "plan.cbor", other.encode())
         put(bundle, "plan.sig", other.sign(whole.runner))
         assert "plan" in whole.verify(bundle).broken
-    other = replace(plan, epochs=plan.epochs - 1)
+    fields: list[dict[str, Any]] = [{"epochs": plan.epochs - 1}, {"job": bytes(32)}, {"recipe": bytes(32)}]
+    for number, changes in enumerate(fields):
+        bundle = whole.copy(tmp_path / f"other-{number}")
+        other = replace(plan, **changes)
+        put(bundle, "plan.cbor", other.encode())
+        put(bundle, "plan.sig", other.sign(whole.runner))
+        assert "plan" in whole.verify(bundle).broken
+
+
+def test_a_runner_that_plans_data_nobody_is_paid_for_fails(whole: Proof, tmp_path: Path) -> None:
+    """Dario's licence is true and in the bundle, but the job's tree has no leaf for him."""
+    dario = whole.world.owners["dario"]
+    plan = decode_plan(whole.job.get("plan.cbor"))
+    manifest = dario.licence.objects[0]
+    more = PlannedObject(
+        manifest.object_id, dario.consent_id, dario.account.address, manifest.payload.link, array("I", [7])
+    )
+    other = replace(plan, objects=(*plan.objects, more))
+    bundle = whole.copy(tmp_path / "bundle")
+    (bundle / EVIDENCE / licence_name(dario.consent_id)).write_bytes(dario.licence.encode())
     put(bundle, "plan.cbor", other.encode())
     put(bundle, "plan.sig", other.sign(whole.runner))
-    assert "plan" in whole.verify(bundle).broken
+    broken = {one.slug: one.evidence for one in whole.verify(bundle).findings if not one.holds}
+    assert "pays nobody" in broken["plan"]
+    assert "releases" in broken
 
 
 def test_a_runner_that_pays_less_than_its_ledger_says_is_seen(lowered: Proof, tmp_path: Path) -> None:
