@@ -300,10 +300,8 @@ def test_a_keepers_signature_is_for_this_settlement_alone(world: World, job: Job
     words = "not the keepers' signatures"
     if case == "high s":
         r, half = arguments[11][0]
-        s, odd = half & (2**255 - 1), half >> 255
-        high = SECP256K1_ORDER - s
-        arguments[11][0] = [r, high | (1 - odd) << 255]
-        words = "not the keepers' signatures" if high >> 255 else "no signature"
+        high = SECP256K1_ORDER - (half & (2**255 - 1))
+        arguments[11][0] = [r, (high & (2**255 - 1)) | (1 - (half >> 255)) << 255]
     elif case == "zeros":
         arguments[11] = [[0, 0]] * 3
         words = "no signature"

@@ -96,6 +96,17 @@ def test_sums_that_wrap_at_64_bits_do_not_pay_other_peoples_deposits(rich: World
     assert solvent(rich, job)
 
 
+def test_an_amount_beyond_64_bits_is_no_leaf_even_in_a_tree_made_for_it(rich: World) -> None:
+    """The low half of 2^64 + 5 is 5: a tree of such a word opens for 5 UNITs."""
+    amount, who = 2**64 + 5, TRAINER.address
+    digest = keccak(bytes(32) + bytes(12) + who + amount.to_bytes(32, "big"))
+    word = int.from_bytes(digest, "big") & ~M64 | amount
+    job = rich.confirm(rich.open(join(word, 0)))
+    entry = rich.claim(job, TREE, 0, consent=bytes(32), payee=who, amount=amount, position=2, proof=[0])
+    assert rich.skipped(entry) == {0: BAD_PROOF}
+    assert rich.balance(who) == 0
+
+
 def test_a_node_that_lies_about_its_sum_proves_nothing(rich: World) -> None:
     leaf = Leaf(ConsentId(b"\1" * 32), TRAINER.address, 5_000)
     honest = join(leaf.word, 0)
