@@ -129,11 +129,13 @@ class Story:
                 added = vault.add_tree(player.path)
                 left_out += [self._left_out(player, item) for item in added.skipped]
                 for entry in added.entries:
-                    if entry.broken:
-                        note = f"{entry.broken} places cannot be read; `vault preview` names them"
-                        left_out.append({"owner": player.name, "name": entry.name, "reason": note})
                     if not entry.records:
-                        left_out.append({"owner": player.name, "name": entry.name, "reason": "holds no record"})
+                        note = "it holds no record that can be read"
+                    elif entry.broken:
+                        note = f"{entry.broken} places cannot be read; `vault preview` names them"
+                    else:
+                        continue
+                    left_out.append({"owner": player.name, "name": entry.name, "reason": note})
                 readable = [entry for entry in added.entries if entry.records]
             if readable:
                 self._owners[player.name] = unlocked
@@ -149,7 +151,7 @@ class Story:
                 f"  {player.name}: {rows[-1]['files']} files, {rows[-1]['records']} records, sealed on this device"
             )
         for item in left_out:
-            self._say(f"  left out: {item['owner']}/{item['name']}: {item['reason']}")
+            self._say(f"  left out: {item['name']}: {item['reason']}")
         if not self._owners:
             raise Unavailable(
                 "No file here holds a record that can be read.", hint="Text, Markdown or chat JSON works."

@@ -104,5 +104,5 @@ def test_ones_own_files_play_too_and_what_cannot_be_read_is_said(tmp_path: Path)
     figures = run_demo("--home", str(tmp_path / "world"), "--data", str(data))
     assert {row["owner"] for row in figures["published"]} == {"grete", "hans"}
     assert figures["refused"] == []
-    assert [item["name"] for item in figures["left_out"] if item["owner"] == "grete"] == ["photo.bin"]
+    assert [item["name"] for item in figures["left_out"] if item["owner"] == "grete"] == ["grete/photo.bin"]
     assert figures["verify"]["holds"]
