@@ -23,7 +23,7 @@ from consent.market.publish import Published, publish
 from consent.market.revoking import SignedRevocation
 from consent.records import ConsentRow
 from consent.terms import Terms
-from core.errors import NotFound, Refused
+from core.errors import Corrupted, InvalidInput, NotFound, Refused
 from core.ids import NOBODY, Address, Asset, ObjectId
 from vault.catalogue import DatasetRow
 from vault.cid import Cid
@@ -181,14 +181,20 @@ def _end(world: World, messages: Sequence[SignedRevocation]) -> Ended:
     return Ended(tuple(sent), stored, told[0].needed if told else 0)
 
 
-def relist(world: World, owner: Unlocked, vault: Vault) -> tuple[int, int]:
-    """After a restore: put the vault's datasets and signed consents back into this home's lists; how many of each."""
-    datasets = vault.records(DATASET_RECORD)
+def relist(world: World, owner: Unlocked, vault: Vault) -> tuple[int, int, list[Asset]]:
+    """After a restore: put the vault's datasets and signed consents back into this home's lists; how many of each.
+
+    Datasets whose public documents are lost or damaged here come last, by their assets: their consents are listed all
+    the same, so that they can be revoked.
+    """
+    datasets, lost = vault.records(DATASET_RECORD), list[Asset]()
     for body in datasets:
-        cid = Cid.from_link(body["publication"])
-        publication = Publication.load(world.blocks, cid)
-        _list_dataset(world, owner.identity.address, Asset(body["asset"]), publication, cid)
+        cid, asset = Cid.from_link(body["publication"]), Asset(body["asset"])
+        try:
+            _list_dataset(world, owner.identity.address, asset, Publication.load(world.blocks, cid), cid)
+        except (NotFound, Corrupted, InvalidInput):
+            lost.append(asset)
     consents = signed_consents(vault)
     for signed in consents:
         _list_consent(world, signed)
-    return len(datasets), len(consents)
+    return len(datasets) - len(lost), len(consents), lost

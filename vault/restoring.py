@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from core.errors import AllodError, Conflict, NotFound
+from contextlib import suppress
+
+from core.errors import AllodError, Conflict, InvalidInput, NotFound
 from core.ids import VaultId
 from vault.blocks import BlockStore
 from vault.cid import DAG_CBOR, Cid
+from vault.datasets import read_manifests
 from vault.entry import read_entry
 from vault.heads import Contents, joined, read_contents, scan, write_head
 from vault.manifest import DatasetHeader, ObjectManifest
@@ -44,16 +47,21 @@ def salvage_vault(root: RootKey, blocks: BlockStore, sequence: int = 0) -> Vault
     """
     ids: set[VaultId] = set()
     parts: list[tuple[int, Contents]] = []
+    headers: list[tuple[VaultId, Cid]] = []
     for cid in sorted(blocks.cids(DAG_CBOR)):
-        try:
-            vault_id, order, part = _salvaged(root, cid, blocks.get(cid))
-        except AllodError:
-            continue  # damaged, somebody else's, or a block of another kind
-        ids.add(vault_id)
-        parts.append((order, part))
+        with suppress(AllodError):  # damaged, somebody else's, or a block of another kind
+            data = blocks.get(cid)
+            header = _own_header(root, blocks, data)
+            if header is not None:
+                headers.append((header.vault_id, cid))
+                continue
+            vault_id, order, part = _salvaged(root, cid, data)
+            ids.add(vault_id)
+            parts.append((order, part))
     if len(ids) != 1:
         raise NotFound("These blocks hold no one vault that these words open.", hint="Check the words and the folder.")
     vault_id = ids.pop()
+    parts += [(0, Contents(datasets=(cid,))) for whose, cid in headers if whose == vault_id]
     union = joined([part for _, part in sorted(parts, key=lambda item: item[0])])
     heads = scan(blocks, root.manifest_pk(), set())
     last = max((found.head.sequence for found in heads if found.head.vault_id == vault_id), default=0)
@@ -64,11 +72,8 @@ def salvage_vault(root: RootKey, blocks: BlockStore, sequence: int = 0) -> Vault
 
 def _salvaged(root: RootKey, cid: Cid, data: bytes) -> tuple[VaultId, int, Contents]:
     """Whose block this is, when it was added (objects only), and where it belongs; an error if it is not this key's."""
-    for read in (_as_object, _as_dataset):
-        try:
-            return read(root, cid, data)
-        except AllodError:
-            continue
+    with suppress(AllodError):
+        return _as_object(root, cid, data)
     record = open_record(root, data)
     return record.vault_id, 0, Contents(records=(cid,))
 
@@ -79,8 +84,19 @@ def _as_object(root: RootKey, cid: Cid, data: bytes) -> tuple[VaultId, int, Cont
     return manifest.vault_id, int(entry.added.timestamp()), Contents(objects=(cid,))
 
 
-def _as_dataset(root: RootKey, cid: Cid, data: bytes) -> tuple[VaultId, int, Contents]:
-    header = DatasetHeader.decode(data)
+def _own_header(root: RootKey, blocks: BlockStore, data: bytes) -> DatasetHeader | None:
+    """The header, if it is one over this key's own objects; None for another kind of block.
+
+    A header bears no signature, so a stranger can write one that names our key: it says nothing about which vault is
+    ours, and counts only where everything that it lists is here and opens.
+    """
+    try:
+        header = DatasetHeader.decode(data)
+    except InvalidInput:
+        return None
     if header.manifest_pk != root.manifest_pk():
         raise NotFound("Another vault's dataset.")
-    return header.vault_id, 0, Contents(datasets=(cid,))
+    for member in read_manifests(blocks, header):
+        manifest = ObjectManifest.decode(member)
+        read_entry(root, manifest, manifest.cid, ())
+    return header

@@ -123,9 +123,15 @@ class Vault:
     # What is in it.
 
     def entries(self) -> list[Entry]:
-        """All objects, in the order they were added."""
+        """All objects whose description can be read, in the order they were added; `unreadable` has the others."""
         datasets = self._datasets_of()
-        return [self._entry(cid, datasets.get(cid, ())) for cid in self._heads.contents.objects]
+        listed = (cid for cid in self._heads.contents.objects if self._is_readable(cid))
+        return [self._entry(cid, datasets.get(cid, ())) for cid in listed]
+
+    def unreadable(self) -> list[Cid]:
+        """Manifests and dataset headers that the vault lists and whose blocks are lost or damaged here."""
+        objects = [cid for cid in self._heads.contents.objects if not self._is_readable(cid)]
+        return objects + [cid for cid in self._heads.contents.datasets if self._members_of(cid) is None]
 
     def entry(self, object_id: ObjectId) -> Entry:
         """One object; `NotFound` if the vault has none of that id."""
@@ -226,6 +232,13 @@ class Vault:
                 hint="Revoke their consents first; trainers who were granted one can no longer fetch it afterwards.",
                 datasets=[digest.hex() for digest in entry.datasets],
             )
+        unknown = [cid for cid in self._heads.contents.datasets if self._members_of(cid) is None]
+        if unknown and not even_if_published:
+            raise Conflict(
+                f"{len(unknown)} dataset(s) of yours cannot be read here, so this object may be published.",
+                hint="Bring their blocks back from a backup, or revoke their consents first.",
+                datasets=[cid.digest.hex() for cid in unknown],
+            )
         manifest = self._find(object_id)[1]
         self._heads.commit(lambda now: replace(now, objects=tuple(cid for cid in now.objects if cid != entry.manifest)))
         self._delete_payload(manifest)
@@ -276,7 +289,8 @@ class Vault:
     def _find(self, object_id: ObjectId) -> tuple[Cid, ObjectManifest]:
         listed = self._heads.contents.objects
         if self._index is None or self._index[0] is not listed:
-            self._index = (listed, {self._manifest(cid).object_id: cid for cid in listed})
+            readable = (cid for cid in listed if self._is_readable(cid))
+            self._index = (listed, {self._manifest(cid).object_id: cid for cid in readable})
         cid = self._index[1].get(object_id)
         if cid is None:
             raise NotFound("The vault has no object with that id.", hint="`allod vault list` shows what it has.")
@@ -290,6 +304,12 @@ class Vault:
                 raise Corrupted("The vault lists another vault's object.", hint="Restore it from the recovery words.")
             self._manifests[cid] = kept
         return kept
+
+    def _is_readable(self, cid: Cid) -> bool:
+        try:
+            return cid in self._manifests or bool(self._blocks.get(cid))
+        except (NotFound, Corrupted):
+            return False
 
     def _entry(self, cid: Cid, datasets: tuple[bytes, ...]) -> Entry:
         kept = self._entries.get(cid)
@@ -307,13 +327,20 @@ class Vault:
         """For each manifest the digests of the datasets that list it."""
         out: dict[Cid, tuple[bytes, ...]] = {}
         for dataset in self._heads.contents.datasets:
-            members = self._members.get(dataset)
-            if members is None:
-                header = DatasetHeader.decode(self._blocks.get(dataset))
-                members = self._members[dataset] = tuple(member_cids(self._blocks, header))
-            for cid in members:
+            for cid in self._members_of(dataset) or ():
                 out[cid] = (*out.get(cid, ()), dataset.digest)
         return out
+
+    def _members_of(self, dataset: Cid) -> tuple[Cid, ...] | None:
+        """The manifests that a dataset lists; None if its blocks are lost or damaged."""
+        members = self._members.get(dataset)
+        if members is None:
+            try:
+                header = DatasetHeader.decode(self._blocks.get(dataset))
+                members = self._members[dataset] = tuple(member_cids(self._blocks, header))
+            except (NotFound, Corrupted, InvalidInput):
+                return None
+        return members
 
     def _opened(self, manifest: ObjectManifest, dek: bytes, progress: Progress | None) -> Iterator[bytes]:
         return open_payload(

@@ -44,6 +44,24 @@ def walk(path: Path) -> Iterator[Addable | Skipped]:
 
 
 def _below(folder: Path, prefix: str) -> Iterator[Addable | Skipped]:
+    open_folders = [_listed(folder, prefix)]  # a stack of our own: folders may lie deeper than Python's
+    while open_folders:
+        item = next(open_folders[-1], None)
+        if item is None:
+            open_folders.pop()
+        elif isinstance(item, _Folder):
+            open_folders.append(_listed(item.path, item.name))
+        else:
+            yield item
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: Path
+    name: str
+
+
+def _listed(folder: Path, prefix: str) -> Iterator[Addable | Skipped | _Folder]:
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
@@ -53,23 +71,22 @@ def _below(folder: Path, prefix: str) -> Iterator[Addable | Skipped]:
     for entry in entries:
         name = f"{prefix}/{_shown(entry.name)}"
         try:
-            yield from _entry(entry, name)
+            yield _entry(entry, name)
         except OSError as error:
             yield Skipped(name, _reason(error))
 
 
-def _entry(entry: os.DirEntry[str], name: str) -> Iterator[Addable | Skipped]:
+def _entry(entry: os.DirEntry[str], name: str) -> Addable | Skipped | _Folder:
     if entry.name.startswith("."):
-        yield Skipped(name, "It is hidden.")
-    elif entry.is_symlink():
+        return Skipped(name, "It is hidden.")
+    if entry.is_symlink():
         # Inside the folder its target is added under its own name; outside it was not asked for.
-        yield Skipped(name, "It is a link; what it points to is added only under its own name.")
-    elif entry.is_dir():
-        yield from _below(Path(entry.path), name)
-    elif entry.is_file():
-        yield Addable(Path(entry.path), name, entry.stat().st_size)
-    else:
-        yield Skipped(name, "It is neither a file nor a folder.")
+        return Skipped(name, "It is a link; what it points to is added only under its own name.")
+    if entry.is_dir():
+        return _Folder(Path(entry.path), name)
+    if entry.is_file():
+        return Addable(Path(entry.path), name, entry.stat().st_size)
+    return Skipped(name, "It is neither a file nor a folder.")
 
 
 def _shown(name: str) -> str:

@@ -18,6 +18,7 @@ from core.errors import Conflict, InvalidInput, NotFound
 if TYPE_CHECKING:
     from allod.identities import Unlocked
     from allod.world import World
+    from vault.cid import Cid
     from vault.entry import Entry
     from vault.vault import Vault
 
@@ -164,13 +165,20 @@ def list_(screen: Screen, passphrase_file: PassphraseFile = None) -> Shown:
     """All objects of the vault."""
     with opened(screen, passphrase_file) as (_, owner, found):
         items = [describe(number, entry) for number, entry in enumerate(found.entries(), start=1)]
-        name = owner.identity.name
+        name, unreadable = owner.identity.name, found.unreadable()
     rows = [
         [item["number"], item["name"], item["type"], item["size"], item["records"], "yes" if item["published"] else ""]
         for item in items
     ]
     columns = ["#", "name", "type", "bytes", "records", "published"]
-    return Shown({"objects": items}, [table(f"Vault of {name}", columns, rows, numbers=[0, 3, 4])])
+    lines = [table(f"Vault of {name}", columns, rows, numbers=[0, 3, 4]), *_missing(unreadable)]
+    return Shown({"objects": items, "unreadable": [str(cid) for cid in unreadable]}, lines)
+
+
+def _missing(unreadable: list[Cid]) -> list[str]:
+    if not unreadable:
+        return []
+    return [f"[yellow]{len(unreadable)} descriptions cannot be read: bring their blocks back from a backup.[/yellow]"]
 
 
 @command(app, "show")
@@ -348,7 +356,8 @@ def restore(
         identity = owner.identity
         with screen.progress("Bringing back"), opened_vault(world, owner) as again:
             objects = len(again.entries())
-            datasets, consents = relist(world, owner, again)
+            datasets, consents, lost = relist(world, owner, again)
+            unreadable = again.unreadable()
         data = {
             "name": name,
             "address": to_hex(identity.address),
@@ -356,9 +365,16 @@ def restore(
             "objects": objects,
             "datasets": datasets,
             "consents": consents,
+            "lost_datasets": [to_hex(asset) for asset in lost],
+            "unreadable": [str(cid) for cid in unreadable],
         }
     lines = [
         f"{name} is back: {objects} objects, {datasets} datasets, {consents} consents, account {data['address']}.",
         "Earnings are on chain: `allod earnings` finds them.",
     ]
+    lines += _missing(unreadable)
+    if lost:
+        lines.append(
+            f"[yellow]{len(lost)} datasets have lost public documents; their consents can be revoked.[/yellow]"
+        )
     return Shown(data, lines)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from core import files
 from core.encoding import decode_cbor, decode_json, encode_cbor, encode_json
 from core.errors import Conflict, InvalidInput
 from core.files import write_pieces
+from core.ids import VaultId
+from vault.blocks import MemoryBlocks
+from vault.cid import DAG_CBOR, Cid
+from vault.manifest import DatasetHeader
+from vault.rootkey import RootKey
+from vault.vault import Vault
 
 SHARED, SHARE, STRINGS, STRING, FRACTION = b"\xd8\x1c", b"\xd8\x1d", b"\xd9\x01\x00", b"\xd8\x19", b"\xd8\x1e"
 
@@ -131,3 +138,83 @@ def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="not a file"):
         write_pieces(tmp_path / "pipe", iter([b"new"]), overwrite=True)
     assert (tmp_path / "pipe").is_fifo()
+
+
+# Blocks that strangers bring, and blocks that get lost.
+
+
+ROOT = RootKey(bytes(range(32)))
+
+
+def filled() -> tuple[MemoryBlocks, Vault, DatasetHeader]:
+    """A vault of two objects, the first of which is in a dataset."""
+    blocks = MemoryBlocks()
+    vault = Vault(ROOT, VaultId(b"V" * 32), blocks)
+    first = vault.add_bytes("one.txt", b"The mill opens at six.\n")
+    vault.add_bytes("two.txt", b"Anna has the key.\n")
+    header, _ = vault.build_dataset([first.object_id], {"title": "mill"})
+    return blocks, vault, header
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vault_id": VaultId(b"W" * 32)},
+        {"card": Cid.of(DAG_CBOR, b"nothing")},
+        {"root": b"r" * 32},
+        {"objects": 2},
+    ],
+)
+def test_a_strangers_header_that_names_our_key_does_not_disturb_a_salvage(change: dict[str, object]) -> None:
+    blocks, vault, header = filled()
+    forged = replace(header, **change)  # type: ignore[arg-type]
+    blocks.add(DAG_CBOR, forged.encode())
+    again = Vault.salvage(ROOT.words(), blocks)
+    assert again.vault_id == vault.vault_id
+    assert sorted(entry.name for entry in again.entries()) == ["one.txt", "two.txt"]
+    assert again.datasets() == [header]
+
+
+def test_one_lost_description_hides_one_object_and_is_told() -> None:
+    blocks, vault, _ = filled()
+    lost, kept = vault.entries()
+    blocks.delete(lost.manifest)
+    again = Vault(ROOT, vault.vault_id, blocks)
+    assert [entry.name for entry in again.entries()] == ["two.txt"]
+    assert again.unreadable() == [lost.manifest]
+    assert b"".join(again.open(kept.object_id)) == b"Anna has the key.\n"
+    again.add_bytes("three.txt", b"The weir is low.\n")
+    blocks.add(DAG_CBOR, vault.manifest(lost.object_id).encode())  # the backup was found
+    assert [entry.name for entry in Vault(ROOT, vault.vault_id, blocks).entries()] == [
+        "one.txt",
+        "two.txt",
+        "three.txt",
+    ]
+
+
+def test_a_dataset_whose_card_is_lost_takes_no_object_along_and_keeps_its_protection() -> None:
+    blocks, vault, header = filled()
+    blocks.delete(header.card)
+    again = Vault(ROOT, vault.vault_id, blocks)
+    first, second = again.entries()
+    assert (first.name, second.name) == ("one.txt", "two.txt")
+    assert again.unreadable() == [header.cid]
+    with pytest.raises(Conflict, match="may be published"):
+        again.remove(first.object_id)
+    again.remove(second.object_id, even_if_published=True)
+    assert [entry.name for entry in again.entries()] == ["one.txt"]
+
+
+def test_folders_within_folders_without_end_are_walked(tmp_path: Path) -> None:
+    vault = filled()[1]
+    place = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(700):
+        os.mkdir("d", dir_fd=place)
+        place, above = os.open("d", os.O_RDONLY, dir_fd=place), place
+        os.close(above)
+    file = os.open("deep.txt", os.O_WRONLY | os.O_CREAT, dir_fd=place)
+    os.write(file, b"Far down.\n")
+    os.close(file)
+    os.close(place)
+    added = vault.add_tree(tmp_path / "d")
+    assert [entry.name.rpartition("/")[2] for entry in added.entries] == ["deep.txt"]
