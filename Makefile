@@ -42,6 +42,6 @@ test: check ## Check everything and run all tests
 bench: .venv/.ready ## Measure what we promise; writes bench/out/bench.json
 	@$(BIN)/python -m bench
 
-clean: ## Remove caches, the virtual environment and demo worlds; never a vault of yours
+clean: ## Remove caches, builds and the virtual environment; never a vault
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/out dist build
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
