@@ -12,11 +12,12 @@ from allod.trainer import fund_runner
 from allod.trees import lay_down
 from allod.world import World
 from consent.chain.account import Account
+from consent.history import History
 from consent.recipe import Recipe
 from consent.tree import SumTree
 from core.encoding import from_hex
 from core.errors import InvalidInput, NotFound
-from finetune.provenance import write_evidence, write_statement
+from finetune.provenance import bundle_job, write_statement
 from finetune.run import Finished, Work, run_job
 from finetune.verify import Report, Trust, verify
 from finetune.workspace import Workspace
@@ -85,8 +86,7 @@ def close(world: World, number: int, job: Workspace) -> None:
     for name in ("tree.cbor", "final.cbor"):
         if job.has(name):
             lay_down(world.blocks, SumTree.decode(job.get(name)))
-    bundle_of(job).mkdir(exist_ok=True)
-    write_evidence(job, bundle_of(job))
+    bundle_job(job, History.of(world.chain, world.deployment), bundle_of(job))
 
 
 def own_trust(world: World) -> Trust:

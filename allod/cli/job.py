@@ -348,7 +348,7 @@ def report_lines(report: Report) -> list[str]:
     """A verification report for people."""
     marks = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
     lines = [f"{marks[one.holds]} {plain(one.sentence)} [dim]{plain(one.evidence)}[/dim]" for one in report.findings]
-    if not report.vouched:
+    if report.holds and not report.vouched:
         lines.append("Nobody vouches for an adapter of this job: consents, releases and payments were checked.")
     lines.append("verify ✓" if report.holds else "verify ✗")
     return lines
