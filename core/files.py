@@ -85,7 +85,7 @@ _OWN_DESCRIPTORS = "/proc/self/fd"
 
 def _unfinished(folder: Path) -> tuple[int, str | None]:
     """A new file in `folder` of mode 0600: without a name, so that it ends with its descriptor, or else with one."""
-    if os.path.isdir(_OWN_DESCRIPTORS):
+    if os.access(_OWN_DESCRIPTORS, os.R_OK | os.X_OK):  # a process that may not be dumped may be kept out
         with contextlib.suppress(OSError):  # not every file system has nameless files
             fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             os.fchmod(fd, 0o600)

@@ -38,6 +38,14 @@ def take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     return source, sink
 
 
+def refuse_temporary_files() -> None:
+    """A library that wants a temporary file or a cache shall fail, not write one.
+
+    In /proc nobody makes files, not even root; and it exists, which torch asks of its cache when it is imported.
+    """
+    tempfile.tempdir = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/proc"
+
+
 def harden() -> None:
     """No core file, no debugger (PR_SET_DUMPABLE 0), and locked memory where the machine's limits allow it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -137,7 +145,7 @@ def _list(value: object) -> list[Any]:
 def main() -> int:
     """Run the child; 0 after `finish` or a closed pipe, 1 after an error that was reported."""
     source, sink = take_pipes()
-    tempfile.tempdir = "/nonexistent"  # a library that wants a temporary file shall fail, not write one
+    refuse_temporary_files()
     try:
         harden()
         import peft  # noqa: F401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
 
@@ -68,6 +69,7 @@ def allod(
 
 def main() -> None:
     """Entry point of the `allod` script; a wrong call speaks JSON too where `--json` is among its words."""
+    os.umask(0o077)  # what a home holds is its owner's alone, its database and folders too
     words = sys.argv[1:]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -292,3 +294,18 @@ def test_a_plan_has_one_spelling(world: World) -> None:
     assert decode_plan(encode_cbor(value)).encode() == job.get("plan.cbor")
     with pytest.raises(InvalidInput):
         decode_plan(encode_cbor({**value, "v": True}))
+
+
+# The child and the disk.
+
+
+def test_torch_steps_where_no_temporary_file_and_no_cache_can_be_written() -> None:
+    code = (
+        "import os, tempfile\nfrom finetune.trainer import refuse_temporary_files\nrefuse_temporary_files()\n"
+        "import torch\nvalue = torch.nn.Parameter(torch.zeros(2))\nadam = torch.optim.AdamW([value])\n"
+        "value.sum().backward()\nadam.step()\n"
+        "for make in (tempfile.mkstemp, tempfile.mkdtemp, lambda: os.makedirs(tempfile.gettempdir() + '/x/y')):\n"
+        "    try:\n        make()\n    except OSError:\n        print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["refused"] * 3, done.stderr

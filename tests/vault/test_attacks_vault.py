@@ -218,3 +218,17 @@ def test_folders_within_folders_without_end_are_walked(tmp_path: Path) -> None:
     os.close(place)
     added = vault.add_tree(tmp_path / "d")
     assert [entry.name.rpartition("/")[2] for entry in added.entries] == ["deep.txt"]
+
+
+def test_nothing_in_a_home_is_for_others_to_read(tmp_path: Path) -> None:
+    home, passphrase = tmp_path / "home", tmp_path / "passphrase"
+    passphrase.write_text("correct horse\n")
+    (tmp_path / "note.txt").write_text("The weir is low.\n")
+    environment = {**os.environ, "ALLOD_HOME": str(home), "ALLOD_PASSPHRASE_FILE": str(passphrase)}
+    for words in (["vault", "init"], ["vault", "add", str(tmp_path / "note.txt")]):
+        subprocess.run(
+            [sys.executable, "-m", "allod", *words], env=environment, check=True, capture_output=True, umask=0o022
+        )
+    found = {path: path.stat().st_mode & 0o077 for path in (home, *home.rglob("*"))}
+    assert len(found) > 5
+    assert not any(found.values()), found
