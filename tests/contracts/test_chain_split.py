@@ -43,4 +43,7 @@ def test_a_settlement_signed_for_one_side_does_not_settle_the_other(world: World
     with pytest.raises(ExecutionReverted) as caught:
         call(world, world.escrow.address, world.escrow.encode("settle", *world.settling(job, 0)))
     assert revert_reason(caught.value.data) == "not the keepers' signatures"
+    with mock.patch.object(type(world.chain), "chain_id", OTHER_SIDE):
+        there = world.settling(job, 0)
+    assert call(world, world.escrow.address, world.escrow.encode("settle", *there)) == b""
     world.settle(job, 0)
