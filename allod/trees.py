@@ -51,7 +51,8 @@ def find_tree(world: World) -> TreeLookup:
     def look(job_id: JobId, root: int) -> SumTree | None:
         if root in kept():
             return kept()[root]
-        found = [_decoded(_read(world.blocks, *place)) for place in laid().get(root, [])]
+        # One at a time: strangers may lay down any number of files under a root.
+        found = (_decoded(_read(world.blocks, *place)) for place in laid().get(root, []))
         for tree in chain(found, map(_decoded, _asked(world, job_id))):
             if tree is not None and tree.root == root:
                 return tree
