@@ -15,6 +15,7 @@ from allod.identities import Unlocked
 from allod.world import World
 from consent.grant import Consent
 from consent.keeper.client import Revoked, revoke_everywhere
+from consent.keeper.revocation import RevokeAll
 from consent.market import granting, revoking
 from consent.market.granting import Granted, SignedConsent
 from consent.market.place import Sent
@@ -23,7 +24,7 @@ from consent.market.publish import Published, publish
 from consent.market.revoking import SignedRevocation
 from consent.records import ConsentRow
 from consent.terms import Terms
-from core.errors import Corrupted, InvalidInput, NotFound, Refused
+from core.errors import Corrupted, InvalidInput, NotFound, Refused, Unavailable
 from core.ids import NOBODY, Address, Asset, ObjectId
 from vault.catalogue import DatasetRow
 from vault.cid import Cid
@@ -82,7 +83,20 @@ def publication_of(world: World, asset: Asset) -> Publication:
     row = world.catalogue.get(asset)
     found = Publication.load(world.blocks, Cid.parse(row.publication))
     found.check(Address(row.owner), asset)
+    if found.terms.hash not in world.market.registered_terms(asset):
+        raise Corrupted("These terms are not ones that the owner put on chain.", hint="Ask the owner for the dataset.")
     return found
+
+
+def own_terms(vault: Vault, asset: Asset) -> Terms:
+    """The terms under which this owner published the dataset last, from the vault's own sealed records.
+
+    Never from a catalogue: whoever could list another document there would choose what the owner signs.
+    """
+    terms = [body["terms"] for body in vault.records(DATASET_RECORD) if body["asset"] == asset]
+    if not terms:
+        raise NotFound("This vault has published no such dataset.", hint="`allod dataset list` shows the assets.")
+    return Terms.decode(terms[-1])
 
 
 def signed_consents(vault: Vault) -> list[SignedConsent]:
@@ -102,9 +116,7 @@ def sign_consent(
     max_uses: int | None = None,
 ) -> SignedConsent:
     """Sign a consent for one trainer, or an open offer; it is in the vault's records before it is known to anyone."""
-    if not any(body["asset"] == asset for body in vault.records(DATASET_RECORD)):
-        raise NotFound("This vault has published no such dataset.", hint="`allod dataset list` shows the assets.")
-    terms = publication_of(world, asset).terms
+    terms = own_terms(vault, asset)
     known = [signed.consent for signed in signed_consents(vault)]
     address = owner.identity.address
     consent = granting.draft(
@@ -161,9 +173,16 @@ def end_consents(world: World, owner: Unlocked, consents: Sequence[Consent]) -> 
     return _end(world, messages)
 
 
-def end_all(world: World, owner: Unlocked) -> Ended:
-    """End every consent of the owner's epoch."""
-    return _end(world, [revoking.sign_revoke_all(world.market, owner.account)])
+def end_all(world: World, owner: Unlocked, vault: Vault) -> Ended:
+    """End every consent of the owner's epoch; `Unavailable` where the endpoint names an epoch that is long over."""
+    message = revoking.sign_revoke_all(world.market, owner.account)
+    newest = max((signed.consent.epoch for signed in signed_consents(vault)), default=0)
+    if isinstance(message.message, RevokeAll) and message.message.epoch < newest:
+        raise Unavailable(
+            "The chain's endpoint names an epoch from before your newest consent.",
+            hint="It lags or lies: use another endpoint, or revoke the consents by name.",
+        )
+    return _end(world, [message])
 
 
 def _end(world: World, messages: Sequence[SignedRevocation]) -> Ended:

@@ -60,13 +60,13 @@ def _signed(
     passphrase_file: Any,
     to: str | None,
 ) -> Shown:
-    from allod.owner import grant, publication_of, sign_consent
+    from allod.owner import grant, own_terms, sign_consent
     from core.ids import NOBODY, Address, Asset
 
     with opened(screen, passphrase_file) as (world, owner, found):
         row = world.catalogue.find(asset)
         expiry = None if days is None else world.chain.block().timestamp + days * DAY
-        end = publication_of(world, Asset(row.asset)).terms.expiry
+        end = own_terms(found, Asset(row.asset)).expiry
         if expiry is not None and expiry > end:
             raise InvalidInput(
                 f"The dataset's terms end in {(end - expiry) // DAY + (days or 0)} days.",
@@ -196,10 +196,9 @@ def revoke(
 
     if everything == bool(names):
         raise InvalidInput("Name the consents to end, or say --all.", hint="`allod consent list` shows them.")
-    with world_of(screen) as world:
-        owner = unlock(screen, world, passphrase_file)
+    with opened(screen, passphrase_file) as (world, owner, found):
         chosen = [find_consent(world, name).consent for name in names or []]
-        done = end_all(world, owner) if everything else end_consents(world, owner, chosen)
+        done = end_all(world, owner, found) if everything else end_consents(world, owner, chosen)
         data = {
             "revoked": "all" if everything else [to_hex(one.asset) for one in chosen],
             "keepers_stored": done.stored,
