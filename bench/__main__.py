@@ -16,31 +16,31 @@ import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from allod.cli.shown import table
+from bench.figures import Figure, figure
 
 OUT = Path(__file__).parent / "out"
 GAS_MARK = "gas: "
 
 
-def measured(*words: str) -> list[dict[str, Any]]:
+def measured(*words: str) -> list[Figure]:
     """The rows of one benchmark in a process of its own, so that none disturbs another's memory."""
     ran = subprocess.run([sys.executable, "-m", *words, "--json"], stdout=subprocess.PIPE, check=True)
-    rows: list[dict[str, Any]] = json.loads(ran.stdout)["rows"]
+    rows: list[Figure] = json.loads(ran.stdout)["rows"]
     return rows
 
 
-def gas_rows() -> Iterator[dict[str, Any]]:
+def gas_rows() -> Iterator[Figure]:
     """The committed gas table, which a test holds against the contracts."""
     document = json.loads((files("consent.contracts") / "gas.json").read_text("utf-8"))
     for name, value in document["gas"].items():
         goal = document["goals"].get(name)
         met = None if goal is None else value <= goal
-        yield {"name": GAS_MARK + name, "value": value, "unit": "gas", "goal": goal and f"≤ {goal}", "ok": met}
+        yield figure(GAS_MARK + name, value, "gas", goal and f"≤ {goal}", met)
 
 
-def demo_rows() -> Iterator[dict[str, Any]]:
+def demo_rows() -> Iterator[Figure]:
     """The demo's seconds: from starting the job to its first step, and all of it with the base model at hand."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "allod", "demo", "--json", "--home", f"{folder}/world"]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -22,10 +21,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from bench.figures import Figure, figure, tell
 from core.ids import ObjectId, VaultId
 from vault.carstore import CarStore
 from vault.payload import SEGMENT, SealedObject, dek_commitment, open_payload, seal_into
@@ -34,12 +33,6 @@ ROOT = Path(__file__).parents[1]
 VAULT, OBJECT = VaultId(bytes(32)), ObjectId(bytes(32))
 DEK = bytes(range(32))
 ROUNDS = 3
-Row = dict[str, Any]
-
-
-def row(name: str, value: float, unit: str, goal: str | None = None, ok: bool | None = None) -> Row:
-    """One measured figure; `ok` says whether it meets `goal`."""
-    return {"name": name, "value": round(value, 2), "unit": unit, "goal": goal, "ok": ok}
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -84,7 +77,7 @@ class InMemory:
             self._aead.decrypt_into(bytes(12), cipher, None, out)
 
 
-def measure(folder: Path, mib: int, memory_mib: int) -> list[Row]:
+def measure(folder: Path, mib: int, memory_mib: int) -> list[Figure]:
     """All rows, from files of `mib` and, for memory, of `memory_mib` mebibytes inside `folder`."""
     source = folder / "source"
     with source.open("wb") as file:
@@ -102,14 +95,14 @@ def measure(folder: Path, mib: int, memory_mib: int) -> list[Row]:
         note("SHA-256 + AES-GCM opening in memory", seconds(memory.open))
         for name, command in _tools(folder, source).items():
             note(name, seconds(lambda command=command: subprocess.run(command, check=True, capture_output=True)))  # type: ignore[misc]
-    rows = [row(name, mib / taken, "MiB/s") for name, taken in best.items()]
+    rows = [figure(name, mib / taken, "MiB/s") for name, taken in best.items()]
     sealing = best["SHA-256 + AES-GCM in memory"] / best["seal into the store"]
     opening = best["SHA-256 + AES-GCM opening in memory"] / best["open from the store"]
-    rows.append(row("seal against memory", sealing, "ratio", "≥ 0.5", sealing >= 0.5))
-    rows.append(row("open against memory", opening, "ratio", "≥ 0.5", opening >= 0.5))
+    rows.append(figure("seal against memory", sealing, "ratio", "≥ 0.5", sealing >= 0.5))
+    rows.append(figure("open against memory", opening, "ratio", "≥ 0.5", opening >= 0.5))
     source.unlink()
     peak = _peak_memory(folder, memory_mib)
-    rows.append(row(f"memory above import, sealing {memory_mib} MiB", peak, "MiB", "≤ 64", peak <= 64))
+    rows.append(figure(f"memory above import, sealing {memory_mib} MiB", peak, "MiB", "≤ 64", peak <= 64))
     return rows
 
 
@@ -185,12 +178,7 @@ def main() -> int:
     (ROOT / "bench" / "out").mkdir(exist_ok=True)  # on the repository's disk: /tmp may be memory
     with tempfile.TemporaryDirectory(dir=ROOT / "bench" / "out", prefix="seal-") as folder:
         rows = measure(Path(folder), options.mib, options.memory_mib)
-    if options.json:
-        print(json.dumps({"bench": "seal", "version": 1, "rows": rows}, ensure_ascii=False))
-    else:
-        for entry in rows:
-            goal = "" if entry["goal"] is None else f"   goal {entry['goal']}  {'✓' if entry['ok'] else '✗'}"
-            print(f"{entry['name']:<44}{entry['value']:>10,.2f} {entry['unit']}{goal}")
+    tell("seal", rows, as_json=options.json)
     return 0
 
 

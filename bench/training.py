@@ -23,6 +23,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from bench.figures import figure, tell
 from finetune.model.base import ensure_base
 from finetune.model.tokenizer import RecordTokenizer, encode_record, load_tokenizer
 from finetune.packing import Document, Row, pack, plan_steps
@@ -118,7 +119,7 @@ def _plain(folder: Path, settings: TrainSettings, steps: list[list[Row]]) -> Ite
 
 def measure(
     folder: Path, rounds: int, source: RecordSource | None = None, what: str = "child and pipe"
-) -> list[dict[str, Any]]:
+) -> list[Figure]:
     """Rows of figures for records from `source`, by default the example owners' plain files."""
     source = plain_files() if source is None else source
     base = ensure_base(folder / "base", steps=1)  # speed does not depend on what the weights know
@@ -147,15 +148,11 @@ def measure(
     rate = [max(t / seconds for t, seconds in zip(taken, side, strict=True)) for side in zip(*turns, strict=True)]
     ratio = rate[0] / rate[1]
     return [
-        _row(f"training through {what}", rate[0], "tokens/s"),
-        _row("training by a plain peft script", rate[1], "tokens/s"),
-        _row(f"training: {what} against plain peft", ratio, "×", f"≥ {GOAL}", ratio >= GOAL),
-        _row("trainer child until its model stands", started, "s"),
+        figure(f"training through {what}", rate[0], "tokens/s"),
+        figure("training by a plain peft script", rate[1], "tokens/s"),
+        figure(f"training: {what} against plain peft", ratio, "×", f"≥ {GOAL}", ratio >= GOAL),
+        figure("trainer child until its model stands", started, "s"),
     ]
-
-
-def _row(name: str, value: float, unit: str, goal: str | None = None, ok: bool | None = None) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 3), "unit": unit, "goal": goal, "ok": ok}
 
 
 def main() -> int:
@@ -167,12 +164,7 @@ def main() -> int:
     (ROOT / "bench" / "out").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "bench" / "out", prefix="training-") as folder:
         rows = measure(Path(folder), options.rounds)
-    if options.json:
-        print(json.dumps({"bench": "training", "version": 1, "rows": rows}, ensure_ascii=False))
-    else:
-        for entry in rows:
-            goal = "" if entry["goal"] is None else f"   goal {entry['goal']}  {'✓' if entry['ok'] else '✗'}"
-            print(f"{entry['name']:<44}{entry['value']:>10,.2f} {entry['unit']}{goal}")
+    tell("training", rows, as_json=options.json)
     return 0
 
 
