@@ -23,7 +23,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from bench.figures import figure, tell
+from bench.figures import Figure, figure, tell
 from finetune.model.base import ensure_base
 from finetune.model.tokenizer import RecordTokenizer, encode_record, load_tokenizer
 from finetune.packing import Document, Row, pack, plan_steps
