@@ -33,10 +33,10 @@ from consent.market.granting import SignedConsent
 from consent.money import format_units, parse_units
 from consent.terms import Terms
 from consent.tree import FEE
-from core.encoding import to_hex
+from core.encoding import from_hex, to_hex
 from core.errors import Unavailable
 from core.files import write_atomic
-from core.ids import NOBODY, Asset
+from core.ids import NOBODY, Address, Asset
 from core.settings import Settings
 from finetune.model import demo_settings
 from vault.readers import Record
@@ -283,7 +283,7 @@ class Story:
         self.figures["seconds"]["to the first step"] = round(first[0], 1) if first else None
         refused = [
             {
-                "owner": self._names.get(bytes.fromhex(item["owner"][2:]), item["owner"]),  # type: ignore[call-overload]
+                "owner": self._names.get(Address(from_hex(item["owner"], 20)), item["owner"]),
                 "where": item["where"],
                 "reasons": sorted({reason["reason"] for reason in item["reasons"]}),
             }
