@@ -250,6 +250,14 @@ class Typist:
             self.seen += os.read(self._main, 1024)
         os.write(self._main, text.encode())
 
+    def interrupt(self, prompt: str) -> None:
+        """Press Ctrl-C as a person does: again, if it came in the moment before the process began to read."""
+        self.watch(prompt)
+        while self.process.poll() is None:
+            os.write(self._main, b"\x03")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=1)
+
     def watch(self, text: str) -> None:
         """Look at the screen until that stands there."""
         while text.encode() not in self.seen:
@@ -294,7 +302,7 @@ def test_a_typed_passphrase_is_asked_twice_and_never_echoed(allod: Terminal) -> 
 
 def test_ctrl_c_and_ctrl_d_at_a_prompt_end_the_command(lived_in: Terminal) -> None:
     typist = Typist(lived_in, "vault", "list", "--as", "ada")
-    typist.answer("Passphrase of ada: ", "\x03")
+    typist.interrupt("Passphrase of ada: ")
     code, document = typist.end()
     assert (code, document["error"]["type"]) == (130, "interrupted")  # type: ignore[index]
     typist = Typist(lived_in, "vault", "list", "--as", "ada")
