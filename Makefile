@@ -19,7 +19,7 @@ setup: .venv/.ready ## Make .venv with the exact versions of constraints.txt
 		echo "Python 3.11 or newer is missing. Install it (Debian: apt-get install python3 python3-venv) and run make again."; exit 1; fi
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 		echo "$(PYTHON) comes without venv. Install it (Debian: apt-get install python3-venv) and run make again."; exit 1; fi
-	@[ -x $(BIN)/python ] && $(BIN)/python -c '' 2>/dev/null || { \
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		echo "Setting up .venv once: downloads about 2.8 GB (most of it torch with its CUDA libraries), needs 6 GB of disk."; \
 		rm -rf .venv && $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints-uv.txt
