@@ -34,11 +34,14 @@ SINGLE = {
 
 def build(words: list[str]) -> typer.Typer:
     """The command tree for one call: the overview names everything, and only what is called is imported."""
+    called = next((word for word in words if not word.startswith("-")), None)
     app = typer.Typer(
-        no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich" if called else None,  # the overview is quick because it is plain
+        pretty_exceptions_enable=False,
     )
     app.callback()(allod)
-    called = next((word for word in words if not word.startswith("-")), None)
     for name, (module, summary) in {**GROUPS, **SINGLE}.items():
         if name != called:
             app.command(name, help=summary)(_elsewhere)
@@ -70,13 +73,13 @@ def allod(
 def main() -> None:
     """Entry point of the `allod` script; a wrong call speaks JSON too where `--json` is among its words."""
     os.umask(0o077)  # what a home holds is its owner's alone, its database and folders too
-    words = sys.argv[1:]
+    words = sys.argv[1:] or ["--help"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a file's name may hold bytes that are no text
     path, as_json = " ".join(words[:1]), "--json" in words
     try:
-        code = build(words)(standalone_mode=False)
+        code = build(words)(words, standalone_mode=False)
     except typer.TyperException as error:
         if not as_json and not error.format_message():
             sys.exit(error.exit_code)  # a group without a command: its help was printed
