@@ -1,10 +1,11 @@
-"""How fast training through Allod's packing and child is, as a ratio to the plainest fast peft script.
+"""How fast training through Allod is, as a ratio to the plainest fast peft script.
 
     python -m bench.training [--json] [--rounds 16]
 
 Both train the same LoRA on the same packed rows in the same precision. The script has its rows packed before it starts
-and no pipe; ours reads records, tokenises, packs and sends them while the clock runs. The two processes stand side by
-side and take turns of the same few steps, so that other work on the machine meets both alike; each side's best counts.
+and no pipe. Ours does for each step what a job does: open the step's records from the sealed scratch, pack them, send
+them to the child, and write the completed step into the durable ledger. The two processes stand side by side and take
+turns of the same few steps, so that other work on the machine meets both alike; each side's best counts.
 Rows are {name, value, unit, goal, ok}; goal and ok are null where nothing is promised.
 """
 
@@ -17,17 +18,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, figure, tell
+from core.ids import ConsentId, JobId
+from finetune.ledger import Ledger, Use
 from finetune.model.base import ensure_base
-from finetune.model.tokenizer import RecordTokenizer, encode_record, load_tokenizer
+from finetune.model.tokenizer import encode_record, load_tokenizer
 from finetune.packing import Document, Row, pack, plan_steps
 from finetune.recipe_settings import TrainSettings
+from finetune.scratch import Scratch
 from finetune.trainer_process import TrainerProcess, trainer_environment
 from vault.readers import Record, read_records
 
@@ -35,9 +39,7 @@ ROOT = Path(__file__).parents[1]
 GOAL = 0.95
 TURN = 3  # steps
 SEQUENCE, ROWS_PER_STEP = 256, 8
-
-# The records of a job by plan position, each made when it is asked for: (owner, record).
-RecordSource = Sequence[tuple[int, Mapping[str, Any]]]
+CONSENTS = (ConsentId(bytes([1]) * 32), ConsentId(bytes([2]) * 32))
 
 
 def plain_files() -> list[tuple[int, Mapping[str, Any]]]:
@@ -51,32 +53,41 @@ def plain_files() -> list[tuple[int, Mapping[str, Any]]]:
     return found
 
 
-def _document(tokenizer: RecordTokenizer, number: int, owned: tuple[int, Mapping[str, Any]]) -> Document:
-    return Document(number.to_bytes(4, "big"), owned[0], *encode_record(tokenizer, owned[1]))
+def _name(number: int) -> bytes:
+    return number.to_bytes(8, "big")
 
 
 class Ours:
-    """Training through `TrainerProcess`; records are taken from the source, tokenised and packed for each step."""
+    """A job's steps as the broker takes them: sealed scratch, isolated packing, child, ledger."""
 
     def __init__(
-        self, child: TrainerProcess, tokenizer: RecordTokenizer, source: RecordSource, plan: list[range]
+        self, child: TrainerProcess, scratch: Scratch, ledger: Ledger, owners: list[int], plan: list[range]
     ) -> None:
-        self._child, self._tokenizer, self._source = child, tokenizer, source
+        self._child, self._scratch, self._ledger, self._owners = child, scratch, ledger, owners
         self._plan = cycle(plan)
         self._step = 0
 
-    def _rows(self) -> list[Row]:
-        return pack((_document(self._tokenizer, i, self._source[i]) for i in next(self._plan)), SEQUENCE)
+    def _next(self) -> tuple[list[Row], dict[ConsentId, Use]]:
+        numbers = next(self._plan)
+        rows = pack((Document(_name(i), self._owners[i], *self._scratch.read(i)) for i in numbers), SEQUENCE)
+        uses: dict[ConsentId, Use] = {}
+        for row in rows:
+            for part in row.parts:
+                uses[CONSENTS[part.owner]] = uses.get(CONSENTS[part.owner], Use()) + Use(1, part.loss_tokens)
+        return rows, uses
 
     def turn(self, count: int) -> float:
         """Seconds that `count` steps take; the next step's rows are made while the child computes."""
         began = time.perf_counter()
-        rows = self._rows()
+        rows, uses = self._next()
         for left in reversed(range(count)):
             self._child.begin_step(self._step, rows)
-            rows = self._rows() if left else []
+            following = self._next() if left else None
             self._child.end_step(self._step)
+            self._ledger.commit(self._step, uses)
             self._step += 1
+            if following is not None:
+                rows, uses = following
         return time.perf_counter() - began
 
 
@@ -117,14 +128,13 @@ def _plain(folder: Path, settings: TrainSettings, steps: list[list[Row]]) -> Ite
         process.stdin.close()
 
 
-def measure(
-    folder: Path, rounds: int, source: RecordSource | None = None, what: str = "child and pipe"
-) -> list[Figure]:
-    """Rows of figures for records from `source`, by default the example owners' plain files."""
-    source = plain_files() if source is None else source
+def measure(folder: Path, rounds: int) -> list[Figure]:
+    """Rows of figures for the example owners' records."""
+    source = plain_files()
     base = ensure_base(folder / "base", steps=1)  # speed does not depend on what the weights know
     tokenizer = load_tokenizer(base)
-    documents = [_document(tokenizer, i, owned) for i, owned in enumerate(source)]
+    owners = [owner for owner, _ in source]
+    documents = [Document(_name(i), owner, *encode_record(tokenizer, r)) for i, (owner, r) in enumerate(source)]
     plan = plan_steps([len(d.ids) for d in documents], SEQUENCE, ROWS_PER_STEP)
     steps = [pack(documents[s.start : s.stop], SEQUENCE) for s in plan]
     settings = TrainSettings(
@@ -135,10 +145,16 @@ def measure(
         threads=len(os.sched_getaffinity(0)),
     )
     began = time.perf_counter()
-    with TrainerProcess() as child:
+    job = JobId(bytes(32))
+    with TrainerProcess() as child, Scratch(folder) as scratch, Ledger(folder / "ledger", job) as ledger:
         child.configure(settings)
         started = time.perf_counter() - began
-        ours = Ours(child, tokenizer, source, plan)
+        for number, document in enumerate(documents):
+            if number == 0 or owners[number] != owners[number - 1]:
+                scratch.begin(CONSENTS[owners[number]])
+            scratch.add(document.ids, document.labels)
+        ledger.start(bytes(32))
+        ours = Ours(child, scratch, ledger, owners, plan)
         with _plain(folder, settings, steps) as plain:
             ours.turn(2)
             plain.turn(2)
@@ -148,9 +164,9 @@ def measure(
     rate = [max(t / seconds for t, seconds in zip(taken, side, strict=True)) for side in zip(*turns, strict=True)]
     ratio = rate[0] / rate[1]
     return [
-        figure(f"training through {what}", rate[0], "tokens/s"),
+        figure("training through Allod", rate[0], "tokens/s"),
         figure("training by a plain peft script", rate[1], "tokens/s"),
-        figure(f"training: {what} against plain peft", ratio, "×", f"≥ {GOAL}", ratio >= GOAL),
+        figure("training through Allod against plain peft", ratio, "×", f"≥ {GOAL}", ratio >= GOAL),
         figure("trainer child until its model stands", started, "s"),
     ]
 
