@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -52,6 +53,11 @@ class Said:
         error: dict[str, Any] = self.document["error"]
         assert {"type", "status", "title", "next"} <= error.keys()
         return error
+
+
+def _hear_ctrl_c() -> None:
+    """Whoever runs the tests in the background has SIGINT ignored, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass
@@ -105,7 +111,7 @@ class Terminal:
             text=True,
             env=self.environment(),
             cwd=self.home.parent,
-            **more,
+            **{"preexec_fn": _hear_ctrl_c, **more},
         )
 
     def at(self, home: Path, **settings: str) -> Terminal:

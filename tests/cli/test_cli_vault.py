@@ -279,6 +279,7 @@ def _own_terminal(fd: int) -> None:
     import fcntl
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background has it ignored
     os.setsid()
     fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
 
