@@ -338,7 +338,7 @@ def test_ctrl_c_at_the_work_ends_with_130_a_document_and_nothing_half_made(
 ) -> None:
     big = lived_in.home.parent / "big.bin"
     with big.open("wb") as file:
-        file.truncate(64 << 30)  # a hole: it costs no disk until it is sealed
+        file.truncate(16 << 30)  # a hole: it costs no disk until it is sealed
     lived_in.settings["as"] = "ada"
     before = lived_in("vault", "list").data
     blocks = lived_in.home / "blocks"
