@@ -118,10 +118,6 @@ class Identities:
             raise Conflict(f"{name} has a vault in this home already.", hint="Choose another name with --as NAME.")
         return path
 
-    def replace(self, identity: Identity) -> None:
-        """Write a changed key file."""
-        write_atomic(self._path(identity.name), identity.key_file.encode())
-
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise InvalidInput(

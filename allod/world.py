@@ -248,13 +248,3 @@ class World:
             jobs=self.home / "jobs",
             report=report or in_silence,
         )
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing was ever made here."""
-        return not (self.home / "identities").exists()
-
-    def require_development(self) -> None:
-        """`NotFound` where there is no faucet: on any chain but a development chain."""
-        if not self.chain.is_development:
-            raise NotFound("There is no faucet on this chain.", hint="Send money from a wallet.")
