@@ -289,8 +289,9 @@ def compiled(name: str) -> tuple[list[dict[str, Any]], bytes]:
 
 
 def attach(embedded: EmbeddedChain, deployed: World) -> World:
-    """The same contracts on a copy of their chain."""
+    """The same contracts on a copy of their chain, whose time is the present however old the original is."""
     chain = Chain.embedded(embedded)
+    chain.mine()
 
     def here(contract: Contract) -> Contract:
         return Contract(chain, contract.address, contract.interface._entries)
