@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import AllodError, Corrupted, InvalidInput, Unavailable
-from core.settings import Settings
+from core.settings import Settings, config_file, default_of, variable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -65,6 +65,7 @@ class Finding:
 def look_over(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     """Every part in turn; `deep` reads and verifies all blocks instead of a sample."""
     home = settings.home
+    yield _checked("settings", partial(_settings, settings))
     yield _checked("home", partial(_home, home))
     yield _checked("disk", partial(_disk, home))
     yield _checked("clock", _clock)
@@ -90,6 +91,13 @@ def _failed(part: str, error: Exception, *, needed: bool = True) -> Finding:
     if isinstance(error, AllodError):
         return Finding(part, Mark.FAILS, error.message, error.hint or RESTORE, needed)
     return Finding(part, Mark.FAILS, f"It cannot be looked at: {type(error).__name__}.", RESTORE, needed)
+
+
+def _settings(settings: Settings) -> Finding:
+    chosen = [variable(name) for name, value in settings if value != default_of(name)]
+    sources = [str(path) for path in (Path(".env"), config_file()) if path.exists()]
+    seen = f"Chosen: {', '.join(chosen) or 'none'}; files read: {', '.join(sources) or 'none'}."
+    return Finding("settings", Mark.WORKS, seen)
 
 
 def _home(home: Path) -> Finding:

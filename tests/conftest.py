@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+os.environ["ALLOD_CONFIG"] = os.devnull  # the settings of whoever runs the tests are not theirs
+
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]

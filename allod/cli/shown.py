@@ -60,7 +60,7 @@ class Screen:
         """The settings from the environment, with `--as` on top."""
         from core.settings import Settings
 
-        settings = Settings()
+        settings = Settings.load()
         return settings.model_copy(update={"actor": self._actor}) if self._actor else settings
 
     @functools.cached_property

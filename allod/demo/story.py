@@ -84,7 +84,7 @@ class Story:
         """All acts, in order; the figures."""
         started = time.monotonic()
         fresh_home(self._home)
-        settings = Settings().model_copy(update={"home": self._home, "blocks": None, "database_url": None})
+        settings = Settings.load().model_copy(update={"home": self._home, "blocks": None, "database_url": None})
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(1))
             base = pool.submit(self._prepare_base)
