@@ -53,8 +53,16 @@ check: .venv/.ready ## Lint, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
+# Only root may install, so only root does; for anyone else the tests that need it are skipped, which they say.
+.PHONY: postgres
+postgres:
+	@if command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing PostgreSQL for the tests."; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install postgresql >/dev/null; \
+	else echo "PostgreSQL is missing; for its tests: sudo apt-get install postgresql"; fi
+
 # kubo takes minutes to build on a new machine: it is built beside the tests that do not need it.
-test: check ## Check everything and run all tests
+test: check postgres ## Check everything and run all tests
 	@mkdir -p "$(ALLOD_TOOLS)"; $(MAKE) -s tools > "$(ALLOD_TOOLS)/log" 2>&1 & \
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not needs_nodes" $(ARGS); first=$$?; \
 	wait || cat "$(ALLOD_TOOLS)/log"; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,8 @@ from core.errors import Conflict
 if TYPE_CHECKING:
     from alembic.config import Config
 
+_ALONE = threading.Lock()  # Alembic keeps its state in the module
+_LOCK_NUMBER = int.from_bytes(b"allod", "big")
 MODULES = ("vault.catalogue", "consent.records", "finetune.records")
 
 
@@ -69,7 +72,11 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database to `revision`; one already there is left alone, one of a newer Allod is a `Conflict`."""
     from alembic import command
 
-    with engine.begin() as connection:
+    with engine.connect() as connection:
+        if revision == "head" and current(connection) == head():
+            return
+    with _ALONE, engine.begin() as connection:
+        _wait_for_others(connection)
         found = current(connection)
         if revision == "head" and found == head():
             return
@@ -81,9 +88,18 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         command.upgrade(alembic_config(connection), revision)
 
 
+def _wait_for_others(connection: Connection) -> None:
+    """Let one program at a time change the schema: the others wait here until its transaction ends."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})")
+
+
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the database back to `revision` ("base" empties it)."""
     from alembic import command
 
-    with engine.begin() as connection:
+    with _ALONE, engine.begin() as connection:
+        _wait_for_others(connection)
         command.downgrade(alembic_config(connection), revision)

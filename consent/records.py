@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Engine, LargeBinary, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database import Base, UtcTime, transaction, utc_now
+from core.database import Base, UtcTime, add_once, transaction, utc_now
 from core.ids import Address
 
 
@@ -51,9 +51,7 @@ class ConsentBook:
 
     def add(self, row: ConsentRow) -> None:
         """Remember a signed consent; twice changes nothing."""
-        with transaction(self._engine) as session:
-            if session.get(ConsentRow, row.digest) is None:
-                session.add(row)
+        add_once(self._engine, row)
 
     def consents(self, *, owner: Address | None = None, asset: bytes | None = None) -> list[ConsentRow]:
         """Known consents in the order of signing."""
@@ -67,8 +65,7 @@ class ConsentBook:
 
     def sent(self, row: TransactionRow) -> None:
         """Remember a transaction; twice changes nothing."""
-        with transaction(self._engine) as session:
-            session.merge(row)
+        add_once(self._engine, row)
 
     def transactions(self, job: bytes | None = None) -> list[TransactionRow]:
         """Transactions in the order of their blocks; of one job if given."""

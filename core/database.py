@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, inspect
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
@@ -75,3 +76,21 @@ def transaction(engine: Engine) -> Iterator[Session]:
     """A session that commits when the block ends and rolls back when it fails."""
     with Session(engine, expire_on_commit=False) as session, session.begin():
         yield session
+
+
+def inserting(session: Session, row: Base) -> Any:
+    """An INSERT of `row` on which `on_conflict_…` can say what happens where its key is taken already.
+
+    A look before an insert does not hold: another program may insert in between.
+    """
+    dialect = session.get_bind().dialect.name
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    columns = inspect(type(row)).column_attrs
+    values = {item.key: getattr(row, item.key) for item in columns if getattr(row, item.key) is not None}
+    return insert(type(row)).values(values)
+
+
+def add_once(engine: Engine, row: Base) -> None:
+    """Insert `row` unless a row with its key is there, which then stays as it is."""
+    with transaction(engine) as session:
+        session.execute(inserting(session, row).on_conflict_do_nothing())

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Engine, LargeBinary, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database import Base, UtcTime, transaction, utc_now
+from core.database import Base, UtcTime, add_once, inserting, transaction, utc_now
 from core.errors import NotFound
 from core.ids import Address, Asset, VaultId
 
@@ -49,9 +49,7 @@ class Catalogue:
 
     def add(self, row: DatasetRow) -> None:
         """Remember a published dataset; once more with the same asset changes nothing."""
-        with transaction(self._engine) as session:
-            if session.get(DatasetRow, row.asset) is None:
-                session.add(row)
+        add_once(self._engine, row)
 
     def get(self, asset: Asset) -> DatasetRow:
         """The dataset, or `NotFound`."""
@@ -96,8 +94,12 @@ class Catalogue:
     def saw_head(self, vault_id: VaultId, head: str, sequence: int) -> None:
         """Remember a head unless a newer one is known."""
         with transaction(self._engine) as session:
-            known = session.get(HeadRow, vault_id)
-            if known is None:
-                session.add(HeadRow(vault_id=vault_id, head=head, sequence=sequence))
-            elif known.sequence < sequence:
-                known.head, known.sequence = head, sequence
+            added = inserting(session, HeadRow(vault_id=vault_id, head=head, sequence=sequence))
+            newer = {"head": added.excluded.head, "sequence": added.excluded.sequence}
+            session.execute(
+                added.on_conflict_do_update(
+                    index_elements=[HeadRow.vault_id],
+                    set_=newer,
+                    where=HeadRow.sequence < added.excluded.sequence,
+                )
+            )

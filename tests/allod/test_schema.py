@@ -1,33 +1,64 @@
-"""One migration history makes the schema that the models declare, forwards and backwards, empty or filled."""
+"""One migration history makes the schema that the models declare, forwards and backwards, empty or filled.
+
+Everything here holds on SQLite and on PostgreSQL.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 
 from allod import schema
 from consent.records import ConsentBook, ConsentRow, TransactionRow
 from core.database import open_engine
 from core.errors import NotFound
-from core.ids import Address, Asset
+from core.ids import Address, Asset, VaultId
 from finetune.records import JobBook
+from tests.real import running_postgres
 from vault.catalogue import Catalogue, DatasetRow
 
 OWNER = Address(b"o" * 20)
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        engine = open_engine(f"sqlite:///{tmp_path / 'allod.db'}")
+        yield engine
+    else:
+        engine = open_engine(request.getfixturevalue("postgres"))
+        yield engine
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    engine = open_engine(f"sqlite:///{tmp_path / 'allod.db'}")
-    schema.upgrade(engine)
-    return engine
+def engine(empty: Engine) -> Engine:
+    schema.upgrade(empty)
+    return empty
 
 
 def fill(engine: Engine) -> None:
+    fill_books(engine)
+    JobBook(engine).add("1", OWNER)
+
+
+def fill_books(engine: Engine) -> None:
     row = DatasetRow(asset=b"a" * 32, owner=OWNER, vault_id=b"v" * 32, title="Notes", objects=1, records=2)
     row.publication = "cid"
     Catalogue(engine).add(row)
@@ -36,7 +67,6 @@ def fill(engine: Engine) -> None:
         ConsentRow(digest=b"d" * 32, owner=OWNER, grantee=bytes(20), asset=b"a" * 32, consent=b"c", signature=b"s")
     )
     book.sent(TransactionRow(hash=b"t" * 32, what="open", sender=OWNER, gas=1, block=1))
-    JobBook(engine).add("1", OWNER)
 
 
 def test_the_migrations_make_exactly_the_declared_tables(engine: Engine) -> None:
@@ -70,3 +100,21 @@ def test_what_is_not_there_is_said_with_the_next_step(engine: Engine) -> None:
         Catalogue(engine).get(Asset(b"x" * 32))
     with pytest.raises(NotFound, match="job list"):
         JobBook(engine).find("7")
+
+
+def test_two_programs_that_start_at_once_upgrade_once(empty: Engine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: schema.upgrade(empty), range(4)))
+    with empty.connect() as connection:
+        assert schema.current(connection) == schema.head()
+
+
+def test_what_several_programs_remember_at_once_is_remembered_once(engine: Engine) -> None:
+    vault_id = VaultId(b"v" * 32)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: Catalogue(engine).saw_head(vault_id, f"head {number}", number), range(1, 20)))
+        list(pool.map(lambda _: fill_books(engine), range(8)))
+    head = Catalogue(engine).head(vault_id)
+    assert head is not None
+    assert (head.sequence, head.head) == (19, "head 19")
+    assert len(Catalogue(engine).all()) == len(ConsentBook(engine).consents()) == 1
