@@ -187,9 +187,14 @@ class World:
 
     @cached_property
     def committee(self) -> Committee:
-        """The keepers that this home accepts: its own three, founded at the first use."""
+        """The keepers that this home accepts: those that the settings name, else its own three, founded at first use.
+
+        `NotFound`, `InvalidInput` or `Corrupted` where the settings name no committee that every keeper signed.
+        """
         from consent.committee import Committee
 
+        if self.settings.committee is not None:
+            return Committee.load(self.settings.committee)
         path = self.home / "keepers" / "committee.json"
         if not path.exists():
             with Lock(self.home / "keepers" / "LOCK", what="The founding of the keepers"):
@@ -211,16 +216,24 @@ class World:
     @property
     def has_keepers(self) -> bool:
         """Whether this home's keepers were founded; `committee` and `ports` found them where they are missing."""
-        return (self.home / "keepers" / "committee.json").exists()
+        return self.settings.committee is not None or (self.home / "keepers" / "committee.json").exists()
 
     @cached_property
     def ports(self) -> dict[int, KeeperPort]:
-        """Doors to the committee's keepers by their indices."""
+        """Doors to the committee's keepers by their indices; services are called where the accepted document says."""
+        committee = self.committee
+        ports: dict[int, KeeperPort] = {}
+        if self.settings.committee is not None:
+            from consent.keeper.remote import HttpPort
+
+            for member in committee.keepers:
+                door = HttpPort(member.endpoint)
+                self._closing.callback(door.close)
+                ports[member.index] = door
+            return ports
         from consent.keeper.node import Keeper
         from consent.keeper.port import InProcessPort
 
-        committee = self.committee
-        ports: dict[int, KeeperPort] = {}
         for index in range(1, KEEPERS + 1):
             keeper = Keeper(self.home / "keepers" / str(index), self.chain, self.deployment)
             self._closing.callback(keeper.close)

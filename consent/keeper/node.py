@@ -16,20 +16,17 @@ from typing import NamedTuple, Self
 from consent.chain.client import Chain
 from consent.chain.deployment import Deployment
 from consent.committee import Committee
-from consent.fields import constant, integer
-from consent.keeper import releasing, revoking, settling, trees
+from consent.keeper import releasing, revoking, service, settling, trees
 from consent.keeper.facts import Facts
 from consent.keeper.keys import KeeperKeys
 from consent.keeper.limits import Buckets
 from consent.keeper.station import Seat, Station
 from consent.keeper.store import KeeperStore
-from consent.keeper.wire import MAX_REQUEST, read, write_error
-from core.encoding import encode_cbor
+from consent.keeper.wire import MAX_REQUEST, write_error
 from core.errors import AllodError, Denied, InvalidInput, NotFound
 from core.files import write_atomic
 from core.ids import Address
 
-MAX_ENTRIES = 1000
 LIMITS = {
     "service": 1 << 10,
     "tree": MAX_REQUEST,
@@ -79,13 +76,13 @@ class Keeper:
         self._committees = folder / "committees"
         self._station = Station(deployment.chain_id, token, escrow, keys, store, facts, clock, signers)
         self._desks: dict[str, Callable[[Station, bytes], bytes]] = {
-            "service": _service,
+            "service": service.service,
             "tree": trees.answer,
             "release": releasing.release,
             "revoke": revoking.answer,
             "ledger": settling.take_ledger,
             "settlement": settling.settle,
-            "log": _log,
+            "log": service.log,
         }
         for path in sorted(self._committees.glob("*.json")):
             self._sit(Committee.decode(path.read_bytes()))
@@ -144,31 +141,3 @@ class Keeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _service(station: Station, data: bytes) -> bytes:
-    if data:
-        constant(read(data, ("kind",), "The request")["kind"], "service", "The request's kind")
-    count, head = station.store.head()
-    return encode_cbor(
-        {
-            "v": 1,
-            "address": station.keys.address,
-            "chain": station.chain_id,
-            "token": station.token,
-            "escrow": station.escrow,
-            "committees": [seat.committee.encode() for _, seat in sorted(station.seats.items())],
-            "entries": count,
-            "head": head,
-        }
-    )
-
-
-def _log(station: Station, data: bytes) -> bytes:
-    fields = read(data, ("kind", "first", "count"), "The log query")
-    constant(fields["kind"], "log", "The request's kind")
-    first = integer(fields["first"], "The first entry", at_most=2**53)
-    count = integer(fields["count"], "The count of entries", at_least=1, at_most=MAX_ENTRIES)
-    entries = station.store.entries(first, count)
-    total, head = station.store.head()
-    return encode_cbor({"v": 1, "list": entries, "entries": total, "head": head})
