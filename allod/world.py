@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 THRESHOLD, KEEPERS, QUORUM = 2, 3, 3
 TERM = 5 * 365 * 86400  # seconds that the embedded committee is in office
+AWAY = 120.0  # seconds that a committee of services may be away before a job gives up on it
 NOTICE = (
     "This is the embedded world: a development chain with play money, and three keepers in one process "
     "without any independence."
@@ -250,6 +251,7 @@ class World:
 
     def site(self, report: Callable[[Progress], None] | None = None) -> Site:
         """Where this home's jobs run."""
+        from consent.keeper.asking import Patience
         from finetune.site import Site, in_silence
 
         return Site(
@@ -260,4 +262,5 @@ class World:
             runner=self.runner,
             jobs=self.home / "jobs",
             report=report or in_silence,
+            patience=Patience(away=AWAY if self.settings.committee else 0),
         )
