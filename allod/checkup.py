@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from importlib import metadata
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
-    from consent.committee import Committee
+    from consent.committee import Committee, Member
     from vault.cid import Cid
 
 LITTLE_SPACE = 512 << 20  # bytes; below it a sealed file or a base model may not fit
 OLD_HEAD = 300  # seconds; a public chain whose newest block is older stands still, or its endpoint lags
 AHEAD = 60  # seconds by which a block may run ahead of this machine's clock
 OLDEST_CLOCK = 1_760_000_000  # Unix seconds; a clock before it was never set
+KEEPER_PATIENCE = 5.0  # seconds that a keeper may take to say who it is
 SAMPLE = 64  # blocks that are read without --deep
 RESTORE = "Restore it from a copy; vaults, consents and earnings also come back from words, blocks and chain."
 EXTRA = ("torch", "transformers", "peft", "tokenizers", "safetensors")
@@ -263,7 +264,10 @@ def _chain_and_what_needs_it(settings: Settings) -> Iterator[Finding]:
             yield _failed("contracts", error)
         if deployment is not None:
             yield Finding("contracts", Mark.WORKS, f"Ours, on chain {deployment.chain_id}.")
-            yield _checked("keepers", partial(_keepers, settings, chain, deployment))
+            if settings.committee is None:
+                yield _checked("keepers", partial(_keepers, settings, chain, deployment))
+            else:
+                yield from _services(settings.committee, deployment)
         yield _checked("runner", partial(_runner, settings, chain), needed=False)
 
 
@@ -320,17 +324,66 @@ def _keepers(settings: Settings, chain: Chain, deployment: Deployment) -> Findin
 
 
 def _ask_keeper(folder: Path, chain: Chain, deployment: Deployment, committee: Committee) -> None:
+    from consent.keeper.keys import KeeperKeys
     from consent.keeper.node import Keeper
     from consent.keeper.port import InProcessPort
-    from consent.keeper.wire import read_reply
+    from consent.keeper.service import read_service
 
     if not (folder / "keeper.sqlite").exists():
         raise Unavailable("Its records are gone.", hint="Restore its folder from a copy.")
-    fields = ("address", "chain", "token", "escrow", "committees", "entries", "head")
     with Keeper(folder, chain, deployment) as keeper:
-        reply = read_reply(InProcessPort(keeper).call("service", b""), fields, "The keeper's reply")
-    if committee.encode() not in reply["committees"]:
+        found = read_service(InProcessPort(keeper).call("service", b""), KeeperKeys.open(folder).address)
+    if committee.encode() not in found.committees:
         raise Unavailable("It does not know its committee.", hint="Restore its folder from a copy.")
+
+
+def _services(path: Path, deployment: Deployment) -> Iterator[Finding]:
+    """A line for the accepted committee and one for each of its keepers, who answer over HTTP."""
+    from consent.committee import Committee
+
+    try:
+        committee = Committee.load(path)
+    except Exception as error:
+        yield _failed("keepers", error)
+        return
+    left = (committee.end - time.time()) / 86400
+    seen = f"Any {committee.t} of {committee.n} release, {committee.q} settle; {left:.0f} days left."
+    if left <= 0:
+        yield Finding("keepers", Mark.FAILS, seen, "Out of office they release nothing: accept another committee.")
+    else:
+        yield Finding("keepers", Mark.WORKS, seen)
+    found = [
+        _checked(f"keeper {member.index}", partial(_service, member, committee, deployment))
+        for member in committee.keepers
+    ]
+    working = sum(finding.mark is Mark.WORKS for finding in found)
+    enough = working >= max(committee.t, committee.q)  # then the others are missed by nobody
+    yield from (replace(finding, needed=not enough) for finding in found)
+
+
+def _service(member: Member, committee: Committee, deployment: Deployment) -> Finding:
+    from consent.keeper.remote import HttpPort
+    from consent.keeper.service import read_service
+
+    part = f"keeper {member.index}"
+    port = HttpPort(member.endpoint, timeout=KEEPER_PATIENCE)
+    try:
+        found = read_service(port.call("service", b""), member.address)
+    finally:
+        port.close()
+    place = (deployment.chain_id, deployment.consent_token, deployment.escrow)
+    if (found.chain_id, found.token, found.escrow) != place:
+        advice = "Its operator serves other contracts: compare its deployment.json with yours."
+        return Finding(part, Mark.FAILS, f"{member.endpoint} keeps for another chain or contracts.", advice)
+    if committee.encode() not in found.committees:
+        advice = "Send its operator the committee's document, for `allod keeper serve --committee`."
+        return Finding(part, Mark.FAILS, f"{member.endpoint} does not sit in this committee.", advice)
+    off = found.time - time.time()
+    if abs(off) > AHEAD:
+        advice = "Its operator sets its clock, or you set yours: consents begin and end by it."
+        return Finding(part, Mark.FAILS, f"The clock at {member.endpoint} is off by {off:+.0f} s.", advice)
+    seen = f"{member.endpoint} is 0x{member.address.hex()[:8]}…, {found.entries} entries in its log."
+    return Finding(part, Mark.WORKS, seen)
 
 
 def _runner(settings: Settings, chain: Chain) -> Finding:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 THRESHOLD, KEEPERS, QUORUM = 2, 3, 3
 TERM = 5 * 365 * 86400  # seconds that the embedded committee is in office
+AWAY = 120.0  # seconds that a committee of services may be away before a job gives up on it
 NOTICE = (
     "This is the embedded world: a development chain with play money, and three keepers in one process "
     "without any independence."
@@ -187,9 +188,14 @@ class World:
 
     @cached_property
     def committee(self) -> Committee:
-        """The keepers that this home accepts: its own three, founded at the first use."""
+        """The keepers that this home accepts: those that the settings name, else its own three, founded at first use.
+
+        `NotFound`, `InvalidInput` or `Corrupted` where the settings name no committee that every keeper signed.
+        """
         from consent.committee import Committee
 
+        if self.settings.committee is not None:
+            return Committee.load(self.settings.committee)
         path = self.home / "keepers" / "committee.json"
         if not path.exists():
             with Lock(self.home / "keepers" / "LOCK", what="The founding of the keepers"):
@@ -211,16 +217,24 @@ class World:
     @property
     def has_keepers(self) -> bool:
         """Whether this home's keepers were founded; `committee` and `ports` found them where they are missing."""
-        return (self.home / "keepers" / "committee.json").exists()
+        return self.settings.committee is not None or (self.home / "keepers" / "committee.json").exists()
 
     @cached_property
     def ports(self) -> dict[int, KeeperPort]:
-        """Doors to the committee's keepers by their indices."""
+        """Doors to the committee's keepers by their indices; services are called where the accepted document says."""
+        committee = self.committee
+        ports: dict[int, KeeperPort] = {}
+        if self.settings.committee is not None:
+            from consent.keeper.remote import HttpPort
+
+            for member in committee.keepers:
+                door = HttpPort(member.endpoint)
+                self._closing.callback(door.close)
+                ports[member.index] = door
+            return ports
         from consent.keeper.node import Keeper
         from consent.keeper.port import InProcessPort
 
-        committee = self.committee
-        ports: dict[int, KeeperPort] = {}
         for index in range(1, KEEPERS + 1):
             keeper = Keeper(self.home / "keepers" / str(index), self.chain, self.deployment)
             self._closing.callback(keeper.close)
@@ -237,6 +251,7 @@ class World:
 
     def site(self, report: Callable[[Progress], None] | None = None) -> Site:
         """Where this home's jobs run."""
+        from consent.keeper.asking import Patience
         from finetune.site import Site, in_silence
 
         return Site(
@@ -247,4 +262,5 @@ class World:
             runner=self.runner,
             jobs=self.home / "jobs",
             report=report or in_silence,
+            patience=Patience(away=AWAY if self.settings.committee else 0),
         )

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Self
 
 from consent.chain.account import recover
 from consent.fields import UINT40_MAX, constant, exact_list, exact_map, hex_octets, integer, octets, text
 from consent.typed import address_word, keccak, uint_word
 from core.encoding import decode_json, encode_json, to_hex
-from core.errors import Corrupted, InvalidInput
+from core.errors import Corrupted, InvalidInput, NotFound
 from core.ids import NOBODY, Address
 
 HPKE_PUBLIC_KEY = 1216  # MLKEM768-X25519
@@ -154,6 +155,18 @@ class Committee:
     def encode(self) -> bytes:
         """The canonical JSON bytes with the signatures."""
         return encode_json({**self._body, "signatures": [to_hex(signature) for signature in self.signatures]})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The document in a file (a final line break is allowed), signed by every keeper; `NotFound` without one."""
+        try:
+            committee = cls.decode(path.read_bytes().rstrip())
+        except FileNotFoundError:
+            raise NotFound(
+                f"There is no committee's document at {path}.", hint="Ask the keepers for it; ALLOD_COMMITTEE names it."
+            ) from None
+        committee.verify()
+        return committee
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

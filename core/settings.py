@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     deployment: Place | None = Field(
         default=None, description="Which contracts are used (a deployment.json); by default those of the home's chain."
     )
+    committee: Place | None = Field(
+        default=None, description="The accepted committee of keepers (its document); by default the home's own three."
+    )
     blocks: Place | None = Field(default=None, description="The block store's folder; by default `blocks` in the home.")
     database_url: str | None = Field(default=None, description="An SQLAlchemy URL; by default SQLite in the home.")
 

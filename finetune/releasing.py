@@ -41,7 +41,7 @@ def open_doors(site: Site, job: Workspace, order: Order, licences: Mapping[Conse
     private = site.runner.keys.open(order.job_pk)
     tree = SumTree.decode(job.get("tree.cbor"))
     recipe = job.get("recipe.json")
-    failed = deposit_tree(site.keepers, order, tree)
+    failed = deposit_tree(site.keepers, order, tree, enough=site.committee.t, patience=site.patience)
     if len(site.keepers) - len(failed) < site.committee.t:
         raise Refused(
             "Too few keepers took the job's tree, so none of them can release anything.",
@@ -147,6 +147,7 @@ def _ask(site: Site, order: Order, recipe: bytes, access: Access, private: bytes
             request,
             site.runner.account,
             lambda object_id, keeper, sealed: access.share_opens(private, object_id, keeper, sealed),
+            patience=site.patience,
         )
     except Refused:
         raise

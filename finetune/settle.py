@@ -102,7 +102,9 @@ def post_end(site: Site, job: Workspace, order: Order, signer: Account) -> SumTr
         else:
             # A keeper signs only for a tree that it holds; one that was silent at the release may lack it.
             deposit_tree(site.keepers, order, SumTree.decode(job.get("tree.cbor")))
-            signatures = collect_settlement(site.keepers, site.committee, order, final, statement, signer)
+            signatures = collect_settlement(
+                site.keepers, site.committee, order, final, statement, signer, patience=site.patience
+            )
             by_address = {site.committee.addresses[index - 1]: sig for index, sig in signatures.items()}
             relayer = Relayer(site.market.chain, signer)
             sent = settle(site.market, relayer, order, final.root, statement, by_address)
@@ -195,7 +197,7 @@ def _lowest(site: Site, job: Workspace, order: Order, opening: SumTree, signer: 
     terms = {consent_id: licence.terms for consent_id, licence in licences.items()}
     closing = _close(site, order, signer)
     if signer.address != order.runner:
-        return closing.lowest(opening, terms, keep_fee=any(closing.released.values()))
+        return closing.lowest(opening, terms, keep_fee=None)
     tally, used = tally_of(job, order), {receipt.consent for receipt in receipts_of(job)}
     ended = _ended(job, tally)
     late = {c: tally.owed(c) for c in _without_total(closing) if c in ended}
@@ -215,7 +217,7 @@ def _lowest(site: Site, job: Workspace, order: Order, opening: SumTree, signer: 
 
 
 def _close(site: Site, order: Order, signer: Account) -> Closing:
-    closing = close_job(site.keepers, order, signer)
+    closing = close_job(site.keepers, order, signer, patience=site.patience)
     if len(closing.released) < site.committee.q:
         raise Refused(
             f"Only {len(closing.released)} keepers closed the job; a refund takes {site.committee.q} of them.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consent.committee import Committee
-from consent.keeper.client import Ports
+from consent.keeper.client import Patience, Ports
 from consent.keeper.port import KeeperPort
 from consent.market.place import Market
 from finetune.broker import Progress
@@ -35,6 +35,7 @@ class Site:
     report: Callable[[Progress], None] = in_silence
     clock: Callable[[], float] = time.time
     pace: Pace = field(default_factory=Pace)
+    patience: Patience = field(default_factory=Patience)
     threads: int = 0
     trainer: Callable[[], TrainerProcess] = TrainerProcess
 

@@ -17,6 +17,7 @@ GROUPS = {
     "dataset": ("allod.cli.dataset", "Publish objects as a licensable dataset; show one."),
     "consent": ("allod.cli.consent", "Offer, grant, take, list and revoke consents."),
     "job": ("allod.cli.job", "Quote, run, settle, try and verify fine-tunes."),
+    "keeper": ("allod.cli.keeper", "Keep shares of keys for others, as a service; audit a keeper's log."),
     "chain": ("allod.cli.chain", "Serve the embedded development chain to other processes."),
 }
 SINGLE = {

@@ -54,6 +54,8 @@ class Screen:
     def __init__(self, *, as_json: bool, actor: str | None) -> None:
         self.as_json = as_json
         self._actor = actor
+        self.path = ""
+        self.told = False
 
     @functools.cached_property
     def settings(self) -> Settings:
@@ -69,6 +71,17 @@ class Screen:
         from rich.console import Console
 
         return Console(stderr=self.as_json, highlight=False, soft_wrap=True)
+
+    def tell(self, shown: Shown) -> None:
+        """Print a command's outcome: once, at its end, or earlier by a command that then goes on."""
+        if self.told:
+            return
+        self.told = True
+        if self.as_json:
+            _write({"allod": DOCUMENT_VERSION, "command": self.path, "ok": True, "data": shown.data})
+        else:
+            self.say(*shown.lines)
+            sys.stdout.flush()
 
     def say(self, *lines: Any) -> None:
         """Print at once, for people; beside a JSON document nothing is said."""
@@ -154,6 +167,7 @@ def command(app: typer.Typer, name: str, **options: Any) -> Callable[[Callable[.
         def run(*, json_: bool, as_: str | None, **arguments: Any) -> None:
             path = f"{app.info.name} {name}" if isinstance(app.info.name, str) else name
             screen = Screen(as_json=json_, actor=as_)
+            screen.path = path
             raise typer.Exit(_perform(screen, path, functools.partial(function, screen, **arguments)))
 
         run.__name__ = function.__name__
@@ -182,11 +196,7 @@ def _perform(screen: Screen, path: str, action: Callable[[], Shown]) -> int:
             return fail(known.document(), known.exit_code, path=path, as_json=screen.as_json)
         return fail(_bug(error), BUG, path=path, as_json=screen.as_json)
     try:
-        if screen.as_json:
-            _write({"allod": DOCUMENT_VERSION, "command": path, "ok": True, "data": shown.data})
-        else:
-            screen.say(*shown.lines)
-            sys.stdout.flush()
+        screen.tell(shown)
     except BrokenPipeError:
         return _silenced()
     return 0

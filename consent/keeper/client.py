@@ -15,6 +15,8 @@ from consent.chain.account import Account, recover
 from consent.committee import Committee
 from consent.fields import UINT64_MAX, exact_list, integer, octets
 from consent.grant import Consent
+from consent.keeper.asking import Patience, ask_all, ask_some
+from consent.keeper.closing import Closed, Closing, read_closed
 from consent.keeper.log import START, Entry, audit
 from consent.keeper.port import KeeperPort
 from consent.keeper.proposal import NO_STATEMENT, LedgerTotal, Proposal
@@ -24,17 +26,18 @@ from consent.keeper.revocation import Revocation, stored_digest, write_revocatio
 from consent.keeper.trees import write_deposit
 from consent.keeper.wire import any_octets, read_reply, sign, write
 from consent.order import Order
-from consent.terms import Terms, price
-from consent.tree import FEE, MAX_LEAVES, SumTree
+from consent.tree import SumTree
 from consent.typed import settlement_digest
-from core.errors import AllodError, Corrupted, InvalidInput, Refused
-from core.ids import Address, ConsentId, ObjectId
+from core.errors import Corrupted, InvalidInput, Refused
+from core.ids import Address, ObjectId
 from vault.manifest import ObjectManifest
 
+PATIENCE = Patience()
 Ports = Mapping[int, KeeperPort]
 ShareCheck = Callable[[ObjectId, int, bytes], None]
 """Raises `Corrupted` unless this keeper's sealed share opens for the job and meets the hash its owner signed."""
 
+_Given = tuple[list[bytes], Receipt]
 _MAX_BODY = 4 << 20  # bytes of objects in one request; the keepers' limit is 8 MiB with everything
 
 
@@ -53,49 +56,57 @@ class Released:
     liars: set[int] = field(default_factory=set)
 
 
-def deposit_tree(ports: Ports, order: Order, tree: SumTree) -> dict[int, str]:
-    """Hand the opening tree to every keeper; the reasons of those that did not take it, by index."""
+def deposit_tree(
+    ports: Ports, order: Order, tree: SumTree, *, enough: int = 0, patience: Patience = PATIENCE
+) -> dict[int, str]:
+    """Hand the opening tree to every keeper; the reasons of those that did not take it, by index.
+
+    Fewer than `enough` because the others are away are asked again, as long as the patience lasts.
+    """
     body = write_deposit(order, tree)
-    failed = {}
-    for index, port in sorted(ports.items()):
-        try:
-            read_reply(port.call("tree", body), ("job",), "The keeper's reply")
-        except AllodError as error:
-            failed[index] = error.message
-    return failed
+
+    def hand_in(_: int, port: KeeperPort) -> None:
+        read_reply(port.call("tree", body), ("job",), "The keeper's reply")
+
+    return ask_all(ports, hand_in, enough=enough or len(ports), patience=patience).reasons
 
 
 def release(
-    ports: Ports, committee: Committee, token: Address, request: ReleaseRequest, signer: Account, check: ShareCheck
+    ports: Ports,
+    committee: Committee,
+    token: Address,
+    request: ReleaseRequest,
+    signer: Account,
+    check: ShareCheck,
+    *,
+    patience: Patience = PATIENCE,
 ) -> Released:
-    """Ask keepers for the shares of a consent's objects until t have given each; any number of objects.
+    """Ask t keepers at once for the shares of a consent's objects, until t have given each; any number of objects.
 
-    `signer` is the job's runner, `token` the ConsentToken. A keeper that fails is replaced by the next. `Refused`, with
-    each keeper's reason, if no object could be released.
+    `signer` is the job's runner, `token` the ConsentToken; `check` is called from several threads. A keeper that fails
+    or is slow is replaced by the next. `Refused`, with each keeper's reason, if no object could be released.
     """
     if request.committee_id != committee.id:
         raise InvalidInput("The request names another committee than the one that is asked.")
-    found = Released()
+    found, slow = Released(), set[int]()
     for part in _parts(request):
         ids = [ObjectManifest.decode(item.manifest).object_id for item in part.objects]
-        given: list[tuple[int, list[bytes]]] = []
-        for index in sorted(ports, key=lambda index: (index in found.reasons, index)):
-            if len(given) == committee.t:
-                break
-            try:
-                shares, receipt = _ask(ports[index], index, committee, token, part, ids, signer, check)
-            except AllodError as error:
-                found.reasons[index] = error.message
-                if isinstance(error, Corrupted):
-                    found.liars.add(index)
-                continue
-            given.append((index, shares))
-            found.receipts.append(receipt)
-        if len(given) < committee.t:
+
+        def ask(index: int, port: KeeperPort, part: ReleaseRequest = part, ids: list[ObjectId] = ids) -> _Given:
+            return _ask(port, index, committee, token, part, ids, signer, check)
+
+        order = sorted(ports, key=lambda index: (index in found.reasons, index in slow, index))
+        answers = ask_some(ports, order, ask, enough=committee.t, patience=patience)
+        slow |= answers.slow
+        found.reasons |= answers.reasons
+        found.liars |= {index for index, error in answers.errors.items() if isinstance(error, Corrupted)}
+        found.receipts += [receipt for _, (_, receipt) in sorted(answers.given.items())]
+        if len(answers.given) < committee.t:
             found.missing += ids
             continue
+        given = sorted(answers.given.items())[: committee.t]
         for position, object_id in enumerate(ids):
-            found.shares[object_id] = [(index, shares[position]) for index, shares in given]
+            found.shares[object_id] = [(index, shares[position]) for index, (shares, _) in given]
     if not found.shares:
         raise Refused(_joined(found.reasons), reasons=found.reasons, liars=sorted(found.liars))
     return found
@@ -123,7 +134,7 @@ def _ask(
     ids: list[ObjectId],
     signer: Account,
     check: ShareCheck,
-) -> tuple[list[bytes], Receipt]:
+) -> _Given:
     order = part.order
     consent_id = part.consent.id(order.chain_id, token, order.payer)
     body = part.body(index)
@@ -170,21 +181,26 @@ class Revoked:
 
 
 def revoke_everywhere(
-    ports: Ports, committee: Committee, chain_id: int, token: Address, message: Revocation, signature: bytes
+    ports: Ports,
+    committee: Committee,
+    chain_id: int,
+    token: Address,
+    message: Revocation,
+    signature: bytes,
+    *,
+    patience: Patience = PATIENCE,
 ) -> Revoked:
-    """Give the owner's signed revocation to every keeper and check each signed acknowledgement."""
+    """Give the owner's signed revocation to every keeper at once and check each signed acknowledgement."""
     data = sign(write_revocation(message), signature)
     digest = message.digest(chain_id, token)
-    stored, reasons = [], {}
-    for index, port in sorted(ports.items()):
-        try:
-            reply = read_reply(port.call("revoke", data), ("message", "seen", "sig"), "The keeper's reply")
-            _verify_stored(reply, digest, chain_id, token, committee.addresses[index - 1])
-        except AllodError as error:
-            reasons[index] = error.message
-        else:
-            stored.append(index)
-    return Revoked(tuple(stored), committee.n - committee.t + 1, reasons)
+
+    def revoke(index: int, port: KeeperPort) -> None:
+        reply = read_reply(port.call("revoke", data), ("message", "seen", "sig"), "The keeper's reply")
+        _verify_stored(reply, digest, chain_id, token, committee.addresses[index - 1])
+
+    needed = committee.n - committee.t + 1
+    answers = ask_all(ports, revoke, enough=needed, patience=patience)
+    return Revoked(tuple(sorted(answers.given)), needed, answers.reasons)
 
 
 def _verify_stored(reply: Mapping[str, Any], digest: bytes, chain_id: int, token: Address, address: Address) -> None:
@@ -197,7 +213,14 @@ def _verify_stored(reply: Mapping[str, Any], digest: bytes, chain_id: int, token
 
 
 def hand_in_ledger(
-    ports: Ports, order: Order, token: Address, consent: Consent, record_epochs: int, signer: Account
+    ports: Ports,
+    order: Order,
+    token: Address,
+    consent: Consent,
+    record_epochs: int,
+    signer: Account,
+    *,
+    patience: Patience = PATIENCE,
 ) -> dict[int, str]:
     """Give the runner's ledger total for a revoked consent to every keeper, within 10 minutes of the revocation.
 
@@ -205,79 +228,37 @@ def hand_in_ledger(
     """
     total = LedgerTotal(order, consent, record_epochs)
     data = sign(total.encode(), signer.sign_hash(total.digest(token)))
-    failed = {}
-    for index, port in sorted(ports.items()):
-        try:
-            read_reply(port.call("ledger", data), ("consent", "record_epochs"), "The keeper's reply")
-        except AllodError as error:
-            failed[index] = error.message
-    return failed
+
+    def hand_in(_: int, port: KeeperPort) -> None:
+        read_reply(port.call("ledger", data), ("consent", "record_epochs"), "The keeper's reply")
+
+    return ask_all(ports, hand_in, enough=len(ports), patience=patience).reasons
 
 
-@dataclass(frozen=True)
-class Closing:
-    """What keepers said when they closed a job, by index: consents released, ledger totals held; and who did not."""
-
-    released: Mapping[int, frozenset[ConsentId]]
-    ledgers: Mapping[int, Mapping[ConsentId, int]]
-    reasons: Mapping[int, str]
-
-    def lowest(self, opening: SumTree, terms: Mapping[ConsentId, Terms], *, keep_fee: bool) -> SumTree:
-        """The smallest final tree that every keeper that answered will sign.
-
-        A leaf falls to zero where nobody released a share; to its ledger total where every keeper that did released
-        holds one (`terms` of those consents are needed); the fee only if `keep_fee` is false.
-        """
-        everywhere = frozenset().union(*self.released.values())
-        amounts: dict[ConsentId, int] = {}
-        for leaf in opening.leaves:
-            if leaf.consent_id == FEE:
-                amounts[leaf.consent_id] = leaf.amount if keep_fee or leaf.amount == 0 else 0
-            elif leaf.consent_id not in everywhere:
-                amounts[leaf.consent_id] = 0
-            else:
-                amounts[leaf.consent_id] = min(leaf.amount, self._owed(leaf.consent_id, leaf.amount, terms))
-        return opening.lowered(amounts)
-
-    def _owed(self, consent_id: ConsentId, amount: int, terms: Mapping[ConsentId, Terms]) -> int:
-        holders = [index for index, ids in self.released.items() if consent_id in ids]
-        totals = [self.ledgers[index].get(consent_id) for index in holders]
-        known = [total for total in totals if total is not None]
-        if len(known) < len(totals) or consent_id not in terms:
-            return amount
-        try:
-            return price(terms[consent_id], max(known))
-        except InvalidInput:  # no keeper takes a total beyond its leaf: one that says so lies, and nobody loses by it
-            return amount
-
-
-def close_job(ports: Ports, order: Order, signer: Account) -> Closing:
+def close_job(ports: Ports, order: Order, signer: Account, *, patience: Patience = PATIENCE) -> Closing:
     """Have every keeper close the job for good and say what a final tree must respect; by payer or runner."""
     proposal = Proposal(order)
     data = sign(proposal.encode(), signer.sign_hash(proposal.digest))
-    released: dict[int, frozenset[ConsentId]] = {}
-    ledgers: dict[int, dict[ConsentId, int]] = {}
-    reasons = {}
-    for index, port in sorted(ports.items()):
-        try:
-            reply = read_reply(port.call("settlement", data), ("released", "ledgers", "root"), "The keeper's reply")
-            released[index], ledgers[index] = _read_closing(reply)
-        except AllodError as error:
-            reasons[index] = error.message
-    return Closing(released, ledgers, reasons)
 
+    def close(_: int, port: KeeperPort) -> Closed:
+        reply = read_reply(port.call("settlement", data), ("released", "ledgers", "root"), "The keeper's reply")
+        return read_closed(reply)
 
-def _read_closing(reply: Mapping[str, Any]) -> tuple[frozenset[ConsentId], dict[ConsentId, int]]:
-    ids = exact_list(reply["released"], "The released consents", at_most=MAX_LEAVES)
-    ledgers = {}
-    for row in exact_list(reply["ledgers"], "The ledger totals", at_most=MAX_LEAVES):
-        consent_id, total = exact_list(row, "A ledger total", at_least=2, at_most=2)
-        ledgers[ConsentId(octets(consent_id, "A consent", 32))] = integer(total, "A total", at_most=UINT64_MAX)
-    return frozenset(ConsentId(octets(item, "A consent", 32)) for item in ids), ledgers
+    answers = ask_all(ports, close, enough=order.q, patience=patience)
+    given = sorted(answers.given.items())
+    released = {index: closed.released for index, closed in given}
+    return Closing(released, {index: closed.ledgers for index, closed in given}, answers.reasons, order.q)
 
 
 def collect_settlement(
-    ports: Ports, committee: Committee, order: Order, final: SumTree, statement: bytes, signer: Account
+    ports: Ports,
+    committee: Committee,
+    order: Order,
+    final: SumTree,
+    statement: bytes,
+    signer: Account,
+    *,
+    patience: Patience = PATIENCE,
 ) -> dict[int, bytes]:
     """q keepers' signatures under a final tree, by index and in its order, as JobEscrow.settle takes them.
 
@@ -286,26 +267,22 @@ def collect_settlement(
     proposal = Proposal(order, final.encode(), statement)
     data = sign(proposal.encode(), signer.sign_hash(proposal.digest))
     digest = settlement_digest(order.chain_id, order.escrow, order.job_id, final.root, statement)
-    signatures: dict[int, bytes] = {}
-    reasons: dict[int, str] = {}
-    for index, port in sorted(ports.items()):
-        if len(signatures) == committee.q:
-            break
-        try:
-            reply = read_reply(port.call("settlement", data), ("signature",), "The keeper's reply")
-            signature = octets(reply["signature"], "The keeper's signature", 65)
-            if recover(digest, signature) != committee.addresses[index - 1]:
-                raise Corrupted(f"Keeper {index} did not sign this settlement.", keeper=index)
-            signatures[index] = signature
-        except AllodError as error:
-            reasons[index] = error.message
-    if len(signatures) < committee.q:
+
+    def settle(index: int, port: KeeperPort) -> bytes:
+        reply = read_reply(port.call("settlement", data), ("signature",), "The keeper's reply")
+        signature = octets(reply["signature"], "The keeper's signature", 65)
+        if recover(digest, signature) != committee.addresses[index - 1]:
+            raise Corrupted(f"Keeper {index} did not sign this settlement.", keeper=index)
+        return signature
+
+    answers = ask_all(ports, settle, enough=committee.q, patience=patience)
+    if len(answers.given) < committee.q:
         raise Refused(
-            f"{len(signatures)} of the {committee.q} keepers that are needed signed. {_joined(reasons)}",
+            f"{len(answers.given)} of the {committee.q} keepers that are needed signed. {_joined(answers.reasons)}",
             hint="Ask again later; until the job's end nothing is lost, and then the opening tree stands.",
-            reasons=reasons,
+            reasons=answers.reasons,
         )
-    return signatures
+    return dict(sorted(answers.given.items())[: committee.q])
 
 
 def read_log(port: KeeperPort) -> list[Entry]:
@@ -329,6 +306,7 @@ def read_log(port: KeeperPort) -> list[Entry]:
 __all__ = [
     "NO_STATEMENT",
     "Closing",
+    "Patience",
     "Ports",
     "Released",
     "Revoked",

@@ -11,24 +11,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from consent.chain.client import Chain
 from consent.chain.deployment import Deployment
 from consent.committee import Committee
-from consent.fields import constant, integer
-from consent.keeper import releasing, revoking, settling, trees
+from consent.keeper import releasing, revoking, service, settling, trees
 from consent.keeper.facts import Facts
 from consent.keeper.keys import KeeperKeys
+from consent.keeper.limits import Buckets
 from consent.keeper.station import Seat, Station
 from consent.keeper.store import KeeperStore
-from consent.keeper.wire import MAX_REQUEST, read, write_error
-from core.encoding import encode_cbor
+from consent.keeper.wire import MAX_REQUEST, write_error
 from core.errors import AllodError, Denied, InvalidInput, NotFound
 from core.files import write_atomic
 from core.ids import Address
 
-MAX_ENTRIES = 1000
 LIMITS = {
     "service": 1 << 10,
     "tree": MAX_REQUEST,
@@ -42,10 +40,19 @@ LIMITS = {
 _LOG = logging.getLogger(__name__)
 
 
+class Answer(NamedTuple):
+    """A reply, the HTTP status that fits it, and after how many seconds to ask again (0: nothing is said of that)."""
+
+    status: int
+    reply: bytes
+    wait: int = 0
+
+
 class Keeper:
     """The keeper in `folder`, whose keys `KeeperKeys.create` made, for one deployment.
 
     `chains` is its own view of the chain: one endpoint, or several that must agree. `clock` gives Unix seconds.
+    `signers` bounds how much one signer may have this keeper write; without it there is no bound.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Keeper:
         deployment: Deployment,
         *,
         clock: Callable[[], float] = time.time,
+        signers: Buckets | None = None,
     ) -> None:
         endpoints = [chains] if isinstance(chains, Chain) else list(chains)
         for chain in endpoints:
@@ -66,15 +74,15 @@ class Keeper:
         facts = Facts(endpoints, deployment, clock)
         store = KeeperStore(folder / "keeper.sqlite", place)
         self._committees = folder / "committees"
-        self._station = Station(deployment.chain_id, token, escrow, keys, store, facts, clock)
+        self._station = Station(deployment.chain_id, token, escrow, keys, store, facts, clock, signers)
         self._desks: dict[str, Callable[[Station, bytes], bytes]] = {
-            "service": _service,
+            "service": service.service,
             "tree": trees.answer,
             "release": releasing.release,
             "revoke": revoking.answer,
             "ledger": settling.take_ledger,
             "settlement": settling.settle,
-            "log": _log,
+            "log": service.log,
         }
         for path in sorted(self._committees.glob("*.json")):
             self._sit(Committee.decode(path.read_bytes()))
@@ -102,6 +110,10 @@ class Keeper:
 
     def handle(self, path: str, body: bytes) -> bytes:
         """The reply to one request; a refusal is dag-cbor {"v", "error", "reason", "next"}."""
+        return self.answer(path, body).reply
+
+    def answer(self, path: str, body: bytes) -> Answer:
+        """The reply to one request, with what HTTP says beside it. Requests may come from many threads at once."""
         try:
             desk = self._desks.get(path.strip("/"))
             if desk is None:
@@ -109,12 +121,14 @@ class Keeper:
             limit = LIMITS[path.strip("/")]
             if len(body) > limit:
                 raise InvalidInput(f"The request is larger than {limit} bytes.")
-            return desk(self._station, body)
+            return Answer(200, desk(self._station, body))
         except AllodError as error:
-            return write_error(error)
+            wait = error.detail.get("retry_after", 0)
+            return Answer(429 if wait else error.status, write_error(error), wait)
         except Exception as error:
             _LOG.error("keeper path %s failed: %s", path.strip("/")[:20], type(error).__name__)
-            return write_error(AllodError("The keeper failed; nothing was released.", hint="Ask another keeper."))
+            failure = AllodError("The keeper failed; nothing was released.", hint="Ask another keeper.")
+            return Answer(failure.status, write_error(failure))
 
     def close(self) -> None:
         """Close its records."""
@@ -127,31 +141,3 @@ class Keeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _service(station: Station, data: bytes) -> bytes:
-    if data:
-        constant(read(data, ("kind",), "The request")["kind"], "service", "The request's kind")
-    count, head = station.store.head()
-    return encode_cbor(
-        {
-            "v": 1,
-            "address": station.keys.address,
-            "chain": station.chain_id,
-            "token": station.token,
-            "escrow": station.escrow,
-            "committees": [seat.committee.encode() for _, seat in sorted(station.seats.items())],
-            "entries": count,
-            "head": head,
-        }
-    )
-
-
-def _log(station: Station, data: bytes) -> bytes:
-    fields = read(data, ("kind", "first", "count"), "The log query")
-    constant(fields["kind"], "log", "The request's kind")
-    first = integer(fields["first"], "The first entry", at_most=2**53)
-    count = integer(fields["count"], "The count of entries", at_least=1, at_most=MAX_ENTRIES)
-    entries = station.store.entries(first, count)
-    total, head = station.store.head()
-    return encode_cbor({"v": 1, "list": entries, "entries": total, "head": head})

@@ -65,6 +65,7 @@ def release(station: Station, data: bytes) -> bytes:
     head = _share_head(seat, request, header)
     rows = [_row(header, head, item) for item in request.objects]
     _require_ascending([row.object_id for row in rows])
+    station.admit(order.runner, cost=1)
     # 7: seal, log durably, answer
     private = station.keys.hpke_private(seat.committee.epoch)
     sealed = []

@@ -36,6 +36,8 @@ def _store(station: Station, data: bytes) -> bytes:
     digest = message.digest(station.chain_id, station.token)
     if not _is_signed(station, message, digest, signature):
         raise Refused("The revocation is not signed by the owner it names.")
+    if not station.store.holds_message(digest):
+        station.admit(message.owner)
     seen = station.store.record_revocation(message.owner, message.ended, digest, data, station.now)
     acknowledged = station.keys.account.sign_hash(stored_digest(station.chain_id, station.token, digest, seen))
     return encode_cbor({"v": 1, "message": digest, "seen": seen, "sig": acknowledged})

@@ -31,10 +31,12 @@ def settle(station: Station, data: bytes) -> bytes:
     proposal = Proposal.decode(body)
     order, final = proposal.order, proposal.final
     station.require_place(order)
-    by_runner = _proposer(station, proposal, signature) == order.runner
+    proposer = _proposer(station, proposal, signature)
+    by_runner = proposer == order.runner
     job = order.job_id
     known = station.store.settled(job)
     if known is None:
+        station.admit(proposer)
         station.require_open(order, station.facts.look())
         station.store.close_job(job, station.now)
     if final is None:
@@ -155,5 +157,6 @@ def take_ledger(station: Station, data: bytes) -> bytes:
             raise Refused("This keeper knows no revocation of this consent by its owner, so its leaf stands in full.")
         if now - seen > LEDGER_WINDOW:
             raise Refused("The ledger total comes too late after the revocation: the leaf stands in full.")
+        station.admit(order.runner)
     station.store.record_ledger(order.job_id, consent_id, total.record_epochs, signature, now)
     return encode_cbor({"v": 1, "consent": consent_id, "record_epochs": total.record_epochs})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from consent.committee import Committee
 from consent.keeper.facts import Facts
 from consent.keeper.keys import KeeperKeys
+from consent.keeper.limits import WRITE, Buckets
 from consent.keeper.sight import Sight
 from consent.keeper.store import KeeperStore
 from consent.order import Order
@@ -38,13 +40,20 @@ class Station:
     store: KeeperStore
     facts: Facts
     clock: Callable[[], float]
+    signers: Buckets | None = None
     seats: dict[bytes, Seat] = field(default_factory=dict)
     _trees: OrderedDict[JobId, SumTree] = field(default_factory=OrderedDict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def now(self) -> int:
         """The clock in whole Unix seconds."""
         return int(self.clock())
+
+    def admit(self, signer: Address, cost: float = WRITE) -> None:
+        """Count what is about to be written against who signed for it; `Unavailable` if that is too much."""
+        if self.signers is not None:
+            self.signers.take(signer, cost)
 
     def times(self, sight: Sight) -> list[int]:
         """The times at which a consent must hold: by block and by clock; a development chain's blocks set the clock."""
@@ -75,15 +84,17 @@ class Station:
     def tree(self, order: Order) -> SumTree:
         """The opening tree of a job, which this keeper must hold; `NotFound` if it does not."""
         job = order.job_id
-        tree = self._trees.get(job)
+        with self._guard:
+            tree = self._trees.get(job)
         if tree is None:
             held = self.store.tree(job)
             if held is None:
                 raise NotFound("This keeper does not hold the job's tree.", hint="Hand it in first.")
             tree = SumTree.decode(held[1])
-            self._trees[job] = tree
-            while len(self._trees) > _HELD_IN_MEMORY:
-                self._trees.popitem(last=False)
+            with self._guard:
+                self._trees[job] = tree
+                while len(self._trees) > _HELD_IN_MEMORY:
+                    self._trees.popitem(last=False)
         if tree.root != order.root:
             raise Refused("The tree that this keeper holds is not the one that the order names.")
         return tree

@@ -198,6 +198,10 @@ class KeeperStore:
             self._append("revocation", time, owner=owner, message=digest)
             return time
 
+    def holds_message(self, digest: bytes) -> bool:
+        """Whether this very message is stored."""
+        return self._one("SELECT 1 FROM messages WHERE digest = ?", (digest,)) is not None
+
     def revoked_at(self, consent: Consent, consent_id: ConsentId) -> int | None:
         """When this keeper first stored a message of the owner that ends this consent, if it did."""
         query = (

@@ -56,6 +56,7 @@ def _deposit(station: Station, data: bytes) -> bytes:
         # Before the tree is built, which takes seconds: only who opened a job may cause that work.
         if station.facts.lane_word(order, station.facts.look().latest) != order.open_word:
             raise Refused("No open job on chain matches this order.")
+        station.admit(order.payer)
         tree = SumTree.decode(encoded)
         for reason in check_tree(order, tree):
             raise Refused(reason)

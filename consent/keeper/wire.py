@@ -15,6 +15,7 @@ from core import errors
 from core.encoding import decode_cbor, encode_cbor
 from core.errors import AllodError, Corrupted, InvalidInput
 
+MEDIA_TYPE = "application/vnd.ipld.dag-cbor"  # of requests and replies over HTTP
 MAX_REQUEST = 8 << 20  # bytes
 MAX_REPLY = 4 * MAX_REQUEST
 MAX_SIGNATURE = 1024  # what an ERC-1271 wallet may need; a key's signature has 65 bytes

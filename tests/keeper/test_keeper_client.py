@@ -12,6 +12,7 @@ from consent.keeper.port import InProcessPort
 from consent.keeper.proposal import NO_STATEMENT
 from consent.keeper.receipt import Receipt
 from consent.keeper.revocation import RevokeAll
+from consent.keeper.service import read_service
 from consent.keeper.wire import read_reply, write
 from core.encoding import decode_cbor, encode_cbor
 from core.errors import Corrupted, InvalidInput, Refused, Unavailable, VerificationFailed
@@ -220,9 +221,15 @@ def test_a_log_that_was_rewritten_or_cut_is_noticed(world: Any) -> None:
 def test_anyone_learns_what_a_keeper_is_and_which_trees_pay_an_account(world: Any) -> None:
     from consent.keeper.trees import write_job_query, write_payee_query
 
-    about = decode_cbor(world.ports[1].call("service", b""))
-    assert about["address"] == world.committee.addresses[0]
-    assert about["committees"] == [world.committee.encode()]
+    about = read_service(world.ports[1].call("service", b""), world.committee.addresses[0])
+    assert about.committees == (world.committee.encode(),)
+    assert (about.chain_id, about.token, about.escrow) == (
+        world.place.chain_id,
+        world.place.consent_token,
+        world.place.escrow,
+    )
+    with pytest.raises(Corrupted, match="is not the keeper"):
+        read_service(world.ports[1].call("service", b""), world.committee.addresses[1])
     ada = world.datasets["ada"].owner.address
     reply = read_reply(world.ports[1].call("tree", write_payee_query(ada)), ("jobs",), "The reply")
     assert reply["jobs"] == [world.order.job_id]
