@@ -1,4 +1,4 @@
-"""What every block store promises, run against each of them. A new store joins by one line in `STORES`."""
+"""What every block store promises, run against each of them: the embedded store, and kubo on a real node."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from core.errors import Corrupted, InvalidInput, NotFound
 from vault.blocks import MAX_BLOCK, BlockStore, MemoryBlocks
 from vault.carstore import CarStore
 from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
+from vault.kubostore import KuboStore
 
-STORES: dict[str, Callable[[Path], BlockStore]] = {
+Made = Callable[[Path], BlockStore]
+STORES: dict[str, Made] = {
     "memory": lambda _path: MemoryBlocks(),
     "segments": CarStore,
     "segments that roll often": lambda path: CarStore(path, roll_at=200),
 }
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[*STORES, pytest.param("kubo", marks=pytest.mark.needs_nodes)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlockStore]:
-    made = STORES[request.param](tmp_path / "store")
+    if request.param == "kubo":
+        made: BlockStore = KuboStore(request.getfixturevalue("kubo").api, lock=tmp_path / "LOCK")
+    else:
+        made = STORES[request.param](tmp_path / "store")
     yield made
     made.close()
 

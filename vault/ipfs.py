@@ -1,0 +1,436 @@
+"""kubo's RPC, spoken through `ipfshttpclient`, which only this module imports; the node is not trusted.
+
+Promises. Every parameter that changes a result is named in the request; no call lets the node look for anything in the
+network. A reply is read within a bound of bytes and of time, is never unpacked or redirected, and one that ends early
+is an error, also where kubo says so behind the body only (its trailer X-Stream-Error). What a reply says is compared
+with what was asked; what a block holds is the caller's to verify. A node that is away is tried again until `patience`
+has passed; all calls may be made twice. Threads may share one client.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import requests
+import urllib3.exceptions
+from ipfshttpclient import exceptions
+from ipfshttpclient.http_requests import ClientSync
+
+from core.errors import Denied, InvalidInput, Unavailable
+from vault.blocks import MAX_BLOCK, Data
+from vault.car import encode_frame, encode_header
+from vault.cid import DAG_CBOR, RAW, Cid
+
+OLDEST, NEWEST = (0, 40), (0, 43)  # versions between which the suite passes
+PATIENCE = 120.0  # seconds for which an absent node is tried again
+TIMEOUT = 60.0  # seconds for which a node may be silent within a call
+_CONNECT = 5.0
+_REPLY = 1 << 20  # bytes of a JSON reply
+_PINS = 256 << 20  # likewise, for the list of all pins: some two million of them
+_LINE = 1 << 10
+_PIECE = 64 << 10
+_READ = 256 << 10
+_TRIES = 3  # for an error that kubo reports
+_AWAY = {408, 429, 502, 503, 504}
+_BYTES = ("application/vnd.ipld.", "application/octet-stream", "text/plain")
+_JSON = ("application/json",)
+_CHUNK_HEAD = re.compile(rb"[0-9a-fA-F]{1,15}(;.*)?")
+
+_Result = TypeVar("_Result")
+
+
+class Away(Exception):
+    """The node does not answer now; it may later."""
+
+
+class KuboError(Exception):
+    """The node answered that it cannot do it, in its own words."""
+
+    @property
+    def means_absent(self) -> bool:
+        """Whether a block, or a pin, is not there."""
+        return re.search(r"not found|could not find|not pinned", str(self)) is not None
+
+
+class _Session(requests.Session):
+    """Keeps connections; follows nothing, keeps no cookie, and takes neither proxy nor password from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class _Http(ClientSync):  # type: ignore[misc]
+    """ipfshttpclient's own client, with our session; statuses and bodies are read by `Kubo`."""
+
+    def _make_session(self) -> requests.Session:
+        session = _Session()
+        session.headers.clear()
+        session.headers.update({"User-Agent": "allod", **(self._session_props["headers"] or {})})
+        session.params = dict(self._session_props["params"])
+        return session
+
+    def _do_raise_for_status(self, response: requests.Response) -> None:
+        return
+
+
+class _Upload:
+    """One file in a multipart form, of known length, sent piece by piece without copying."""
+
+    def __init__(self, pieces: Sequence[Data]) -> None:
+        boundary = secrets.token_hex(16)
+        self.headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="blocks.car"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        )
+        self._pieces: tuple[Data, ...] = (head.encode(), *pieces, f"\r\n--{boundary}--\r\n".encode())
+        self._length = sum(memoryview(piece).nbytes for piece in self._pieces)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Data]:
+        return iter(self._pieces)
+
+
+class Kubo:
+    """One kubo node by its RPC's multiaddress, such as `/ip4/127.0.0.1/tcp/5001`."""
+
+    def __init__(
+        self, address: str, *, authorization: str | None = None, patience: float = PATIENCE, timeout: float = TIMEOUT
+    ) -> None:
+        """`authorization` is the header that kubo's `API.Authorizations` asks for. Nothing is sent yet."""
+        if authorization is not None and not authorization.isprintable():
+            raise InvalidInput("The authorization for kubo is not one line of text.", hint="Such as: Bearer WORD")
+        self.address = address
+        self._patience, self._timeout = patience, timeout
+        self._hurry = threading.Event()
+        try:
+            self._http = _Http(
+                address, "api/v0", offline=True, headers={"Authorization": authorization} if authorization else {}
+            )
+        except (exceptions.AddressError, ValueError):
+            raise InvalidInput(
+                f"{address!r} is not the address of a kubo RPC.", hint="Write it like /ip4/127.0.0.1/tcp/5001"
+            ) from None
+        if address.startswith("/unix/"):
+            raise InvalidInput("kubo is reached over TCP, not over a socket file.", hint="Use /ip4/127.0.0.1/tcp/5001")
+        self._http.open_session()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close_session()
+
+    @contextmanager
+    def impatient(self) -> Generator[None]:
+        """Within it, no call is tried again."""
+        self._hurry.set()
+        try:
+            yield
+        finally:
+            self._hurry.clear()
+
+    def version(self) -> str:
+        """What the node says that it is, such as 0.43.0."""
+        (reply,) = self._json("version", [], {}, count=1)
+        version = reply.get("Version")
+        if not isinstance(version, str) or not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,2}([-+.\w]{0,64})?", version):
+            raise self._nonsense("it names no version")
+        return version
+
+    def send(self, blocks: Iterable[tuple[Cid, Data]]) -> None:
+        """Import a CAR of these blocks, each under the raw CID of its bytes. They are neither durable nor safe from
+        garbage collection before a node that links them is pinned.
+
+        kubo files blocks by their hashes alone and decodes those of other codecs, so raw is what stores anything.
+        """
+        pieces: list[Data] = [encode_header()]
+        count = size = 0
+        for cid, data in blocks:
+            length = memoryview(data).nbytes
+            pieces += (encode_frame(raw(cid), length), data)
+            count, size = count + 1, size + length
+        options = {"pin-roots": "false", "stats": "true", "allow-big-block": "true", "fast-provide-root": "false"}
+        (reply,) = self._json("dag/import", [], options, pieces, count=1)
+        if reply.get("Stats") != {"BlockCount": count, "BlockBytesCount": size}:
+            raise self._nonsense(f"of {count} blocks sent it acknowledges others")
+
+    def block(self, cid: Cid) -> bytes:
+        """The bytes that the node gives out as this block, unverified; `KuboError` if it has none."""
+
+        def get() -> bytes:
+            with self._reply("block/get", [str(raw(cid))], {}, None, _BYTES) as reply:
+                return b"".join(self._pieces(reply, MAX_BLOCK))
+
+        return self._patiently(get)
+
+    def export(self, root: Cid, limit: int) -> Generator[bytes]:
+        """The CAR of the DAG under `root` as it comes, unverified; not tried again, and at most `limit` bytes."""
+        with self._reply("dag/export", [str(root)], {"progress": "false"}, None, _BYTES) as reply:
+            yield from self._pieces(reply, limit)
+
+    def pins(self) -> set[Cid]:
+        """The dag-cbor nodes that are pinned with all below them."""
+        # Not streamed: such a reply comes whole or as an error.
+        (reply,) = self._json("pin/ls", [], {"type": "recursive", "stream": "false"}, count=1, limit=_PINS)
+        keys = reply.get("Keys", {})
+        if not isinstance(keys, dict):
+            raise self._nonsense("it lists no pins")
+        found = set()
+        for text in keys:
+            try:
+                cid = Cid.parse(text)
+            except InvalidInput:
+                continue  # other people's pins may be of any kind
+            if cid.codec == DAG_CBOR:
+                found.add(cid)
+        return found
+
+    def pin(self, cid: Cid) -> None:
+        """Pin a node with all below it and make both durable; `KuboError` if something of it is missing."""
+        self._pin_call("pin/add", [cid], {"recursive": "true", "fast-provide-root": "false"})
+
+    def move_pin(self, old: Cid, new: Cid) -> None:
+        """Pin `new` in place of `old`, which spares the node looking at what they share. Twice is a `KuboError`."""
+        self._pin_call("pin/update", [old, new], {"unpin": "true", "fast-provide-root": "false"})
+
+    def unpin(self, cid: Cid) -> None:
+        """Take a pin away; nothing happens if there is none."""
+        try:
+            self._pin_call("pin/rm", [cid], {"recursive": "true"})
+        except KuboError as error:
+            if not error.means_absent:
+                raise
+
+    def is_pinned(self, cid: Cid) -> bool:
+        """Whether a pin holds the node under just this CID."""
+        try:
+            self._json("pin/ls", [str(cid)], {"type": "all", "stream": "false"}, count=1)
+        except KuboError as error:
+            if not error.means_absent:
+                raise
+            return False
+        return True
+
+    def remove(self, cids: Sequence[Cid]) -> None:
+        """Remove blocks from the node's disk, those that it has and that no pin holds under their raw CIDs."""
+        self._json("block/rm", [str(raw(cid)) for cid in cids], {"force": "true", "quiet": "false"})
+
+    def _pin_call(self, path: str, cids: Sequence[Cid], options: dict[str, str]) -> None:
+        args = [str(cid) for cid in cids]
+        (reply,) = self._json(path, args, options, count=1)
+        if reply.get("Pins") != args:
+            raise self._nonsense("it acknowledges another pin than the one asked for")
+
+    # One call.
+
+    def _json(
+        self,
+        path: str,
+        args: Sequence[str],
+        options: dict[str, str],
+        upload: Sequence[Data] | None = None,
+        *,
+        count: int | None = None,
+        limit: int = _REPLY,
+    ) -> list[dict[str, Any]]:
+        """The JSON documents of a reply; exactly `count` if given."""
+
+        def ask() -> list[dict[str, Any]]:
+            with self._reply(path, args, options, upload, _JSON) as reply:
+                body = b"".join(self._pieces(reply, limit))
+            try:
+                documents = [json.loads(line) for line in body.splitlines() if line.strip()]
+            except (ValueError, RecursionError):
+                raise self._nonsense("it is no JSON") from None
+            if not all(isinstance(item, dict) for item in documents) or count not in (None, len(documents)):
+                raise self._nonsense("it has another form")
+            return documents
+
+        return self._patiently(ask)
+
+    def _patiently(self, action: Callable[[], _Result]) -> _Result:
+        """`action`, again while the node is away, and a few times where it reports an error that may pass."""
+        give_up, pause, errors = time.monotonic() + self._patience, 0.05, 0
+        while True:
+            try:
+                return action()
+            except Away as error:
+                if time.monotonic() + pause >= give_up or self._hurry.is_set():
+                    raise self._away(error) from None
+            except KuboError as error:
+                errors += 1
+                if error.means_absent or errors == _TRIES:
+                    raise
+            self._hurry.wait(pause)
+            pause = min(2 * pause, 2.0)
+
+    @contextmanager
+    def _reply(
+        self,
+        path: str,
+        args: Sequence[str],
+        options: dict[str, str],
+        upload: Sequence[Data] | None,
+        kinds: tuple[str, ...],
+    ) -> Generator[requests.Response]:
+        body = None if upload is None else _Upload(upload)
+        with self._translated():
+            closables, _ = self._http._request(
+                "POST",
+                path,
+                [*options.items(), *(("arg", arg) for arg in args)],
+                auth=None,
+                data=body,
+                headers=body.headers if body else None,
+                timeout=(_CONNECT, self._timeout),
+                chunk_size=_PIECE,
+            )
+            reply: requests.Response = closables[0]
+            try:
+                self._check(reply, kinds)
+                yield reply
+            finally:
+                reply.close()
+
+    def _check(self, reply: requests.Response, kinds: tuple[str, ...]) -> None:
+        """Return if this is the beginning of a good reply."""
+        status = reply.status_code
+        if status in (401, 403):
+            raise Denied(
+                f"kubo at {self.address} refuses us (HTTP {status}).",
+                hint="Put what its API.Authorizations asks for into the file that ALLOD_KUBO_AUTHORIZATION names.",
+            )
+        if status in _AWAY:
+            raise Away(f"HTTP {status}")
+        if reply.headers.get("Content-Encoding", "identity") != "identity":
+            raise self._nonsense("it is packed, which was not asked for")
+        kind = reply.headers.get("Content-Type", "")
+        if status == 500 and kind.startswith(_JSON):
+            raise KuboError(self._said(b"".join(self._pieces(reply, _REPLY))))
+        if status == 500:
+            raise KuboError("Internal error")
+        if status != 200 or not kind.startswith(kinds):
+            raise self._nonsense(f"HTTP {status}, {kind[:60]!r}")
+
+    @staticmethod
+    def _said(body: bytes) -> str:
+        try:
+            message = json.loads(body)["Message"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            message = "Internal error"
+        return _printable(str(message))
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        """Whatever can break on the way, as `Away`."""
+        try:
+            yield
+        except (
+            exceptions.CommunicationError,
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            OSError,
+        ) as error:
+            raise Away(type(error).__name__) from None
+
+    def _pieces(self, reply: requests.Response, limit: int) -> Iterator[bytes]:
+        """The body as it comes; `Away` if it is cut or takes too long, `KuboError` if the trailer names one."""
+        original: Any = reply.raw._original_response
+        chunked = bool(original.chunked)
+        late = time.monotonic() + max(self._timeout, self._patience)
+        length = 0
+        for piece in _chunks(original) if chunked else iter(lambda: reply.raw.read(_PIECE), b""):
+            length += len(piece)
+            if length > limit:
+                raise self._nonsense("it is longer than what was asked for can be")
+            if time.monotonic() > late:
+                raise Away("It takes too long.")
+            yield piece
+        if chunked:
+            original.close()
+            reply.raw.release_conn()  # for the next call
+
+    def _nonsense(self, why: str) -> Unavailable:
+        return Unavailable(
+            f"What answers at {self.address} is not kubo's RPC as we know it: {why}.",
+            hint="Check ALLOD_KUBO; it is the address in kubo's Addresses.API.",
+        )
+
+    def _away(self, why: Exception) -> Unavailable:
+        return Unavailable(
+            f"kubo at {self.address} does not answer ({why}); it was tried for {self._patience:.0f} s.",
+            hint="Start it (`ipfs daemon`) and do it again, or correct ALLOD_KUBO. Nothing that was stored is lost.",
+        )
+
+
+def _chunks(reply: http.client.HTTPResponse) -> Iterator[bytes]:
+    """A chunked body (RFC 9112 § 7.1). kubo's chunks are of 4 KiB and the standard library reads each by itself; and it
+    throws away the trailer, in which kubo says that what came before is not all."""
+    file: io.BufferedReader = reply.fp
+    buffer, at = b"", 0
+
+    def line() -> bytes:
+        nonlocal buffer, at
+        while (end := buffer.find(b"\r\n", at)) < 0:
+            if len(buffer) - at > _LINE:
+                raise Away("The reply is malformed.")
+            buffer, at = buffer[at:] + _some(file), 0
+        found, at = buffer[at:end], end + 2
+        return found
+
+    while True:
+        head = line()
+        if not _CHUNK_HEAD.fullmatch(head):
+            raise Away("The reply is malformed.")
+        left = int(head.partition(b";")[0], 16)
+        if left == 0:
+            break
+        while left:
+            if at == len(buffer):
+                buffer, at = _some(file), 0
+            piece = buffer[at : at + left]
+            at += len(piece)
+            left -= len(piece)
+            yield piece
+        if line():
+            raise Away("The reply is malformed.")
+    for _ in range(64):
+        name, _, value = line().partition(b":")
+        if not name:
+            return
+        if name.strip().lower() == b"x-stream-error" and value.strip():
+            raise KuboError(_printable(value.decode("utf-8", "replace")))
+    raise Away("The reply is malformed.")
+
+
+def _some(file: io.BufferedReader) -> bytes:
+    got = file.read1(_READ)
+    if not got:
+        raise Away("The reply was cut.")
+    return got
+
+
+def _printable(text: str) -> str:
+    return "".join(char for char in text.strip()[:300] if char.isprintable())
+
+
+def raw(cid: Cid) -> Cid:
+    """The CID under which kubo stores a block's bytes without looking into them."""
+    return Cid(RAW, cid.digest)
