@@ -1,4 +1,4 @@
-"""Real nodes as children of this process, each in a folder of its own: kubo (offline) and anvil (a development chain).
+"""Real nodes as children of this process, each in a folder of its own: kubo (offline), anvil, keepers.
 
 For the demo on real nodes and for tests. The programs come from the tools folder (`ALLOD_TOOLS`, by default `tools` in
 the cache directory), where `make tools` puts them, else from PATH. Nodes listen on loopback only, keep their state in
@@ -12,7 +12,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -180,3 +182,33 @@ class AnvilNode(_Node):
         with urllib.request.urlopen(request, timeout=PATIENCE) as reply:  # noqa: S310
             if "error" in json.load(reply):
                 raise Unavailable("anvil does not fund the account.")
+
+
+class KeeperNode(_Node):
+    """`allod keeper serve` on a loopback port: a keeper whose keys and records lie in `folder`."""
+
+    def __init__(self, folder: Path, committee: Path, rpc_url: str, deployment: Path, port: int) -> None:
+        super().__init__(folder)
+        self._words = ["--committee", str(committee), "--rpc", rpc_url, "--deployment", str(deployment)]
+        self.url = f"http://127.0.0.1:{port}"
+
+    def start(self) -> None:
+        place = self.url.removeprefix("http://")
+        program = [sys.executable, "-m", "allod", "keeper", "serve", str(self.folder)]
+        kept = {name: "" for name in os.environ if name.startswith("ALLOD_")}  # its operator's settings are not ours
+        self._spawn([*program, *self._words, "--listen", place], kept)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/livez", timeout=5):  # noqa: S310
+                return
+            if not self.is_running:
+                raise self._failed("The keeper ended while it started")
+            time.sleep(0.05)
+        raise self._failed("The keeper does not answer")
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -306,7 +306,9 @@ def verify(
     name: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or a job of this home.")],
     rpc: Annotated[str | None, typer.Option(help="A JSON-RPC endpoint; with --trust no home is needed.")] = None,
     trust: Annotated[Path | None, typer.Option(help="What you accept: chain, contracts, committees (JSON).")] = None,
-    blocks: Annotated[Path | None, typer.Option(help="A block store's folder.")] = None,
+    blocks: Annotated[
+        str | None, typer.Option(help="A block store's folder, or a kubo node's address (/ip4/…).")
+    ] = None,
 ) -> Shown:
     """Check every sentence about a finished job: consents, releases, payments, adapter. No server of ours is asked."""
     from allod import jobs

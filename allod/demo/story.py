@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from allod import jobs, owner, trainer
 from allod.demo.cast import Cast, Player, Role
+from allod.demo.ground import Ground, embedded_ground, real_ground
 from allod.demo.tamper import tampered_copy
 from allod.identities import Unlocked
 from allod.trees import find_tree
 from allod.world import World
-from consent.chain.client import Chain
 from consent.chain.deployment import faucet
-from consent.chain.embedded import EmbeddedChain
-from consent.chain.rpc import serving
 from consent.grant import Consent
 from consent.market import earnings, granting, paying
 from consent.market.granting import SignedConsent
@@ -69,8 +67,18 @@ def fresh_home(home: Path) -> None:
 class Story:
     """One run of the demo."""
 
-    def __init__(self, home: Path, base: Path, cast: Cast, say: Say, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        base: Path,
+        cast: Cast,
+        say: Say,
+        report: Callable[[Progress], None],
+        *,
+        on_real_nodes: bool = False,
+    ) -> None:
         self._home = home
+        self._on_real_nodes = on_real_nodes
         self._base = base
         self._cast = cast
         self._say = say
@@ -84,19 +92,24 @@ class Story:
         """All acts, in order; the figures."""
         started = time.monotonic()
         fresh_home(self._home)
-        settings = Settings.load().model_copy(update={"home": self._home, "blocks": None, "database_url": None})
+        elsewhere = ("blocks", "database_url", "rpc_url", "deployment", "committee", "kubo")
+        settings = Settings.load().model_copy(update={"home": self._home, **dict.fromkeys(elsewhere)})
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(1))
             base = pool.submit(self._prepare_base)
-            embedded = stack.enter_context(EmbeddedChain(self._home / "chain"))
-            url = stack.enter_context(serving(embedded))
-            world = stack.enter_context(World(settings, Chain.embedded(embedded)))
+            if self._on_real_nodes:
+                self._say("", "[bold]Nodes[/bold]")
+                ground = stack.enter_context(real_ground(settings, self._say))
+            else:
+                ground = stack.enter_context(embedded_ground(settings))
+            world = ground.world
+            self.figures |= {"nodes": ground.nodes, "notice": ground.notice}
             self._act("Seal", self._seal, world)
             self._act("Publish", self._publish, world)
             self._act("Consent", self._consent, world)
             self._act("Train", self._train, world, base)
             self._act("Pay", self._pay, world)
-            self._act("Verify", self._verify, world, url)
+            self._act("Verify", self._verify, ground)
             self._tell_gas(world)
         self.figures["seconds"]["all"] = round(time.monotonic() - started, 1)
         return self.figures
@@ -371,13 +384,14 @@ class Story:
             out[name] = {"units": units, "native": found.native}
         return out
 
-    def _verify(self, world: World, url: str) -> None:
+    def _verify(self, ground: Ground) -> None:
+        world = ground.world
         bundle = jobs.bundle_of(self._job)
         write_atomic(self._home / "trust.json", jobs.own_trust(world).encode())
         world.blocks.flush()
-        true = self._verified(bundle, url)
+        true = self._verified(bundle, ground)
         copy = tampered_copy(bundle, self._home / "tampered", RootKey.generate().evm_key())
-        false = self._verified(copy, url)
+        false = self._verified(copy, ground)
         self.figures |= {"verify": true, "verify_tampered": false, "bundle": str(bundle)}
         marks = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
         for item in true["sentences"]:
@@ -388,15 +402,15 @@ class Story:
             if not item["holds"]:
                 self._say(f"      {marks[False]} {item['evidence']}")
 
-    def _verified(self, bundle: Path, url: str) -> dict[str, Any]:
+    def _verified(self, bundle: Path, ground: Ground) -> dict[str, Any]:
         """What a stranger's process finds: an empty home, our RPC and blocks, its own trust file."""
         empty = self._home / "stranger"
         empty.mkdir(exist_ok=True)
-        trust, blocks = str(self._home / "trust.json"), str(self._home / "blocks")
-        words = ["job", "verify", str(bundle), "--rpc", url, "--trust", trust, "--blocks", blocks, "--json"]
+        trust = str(self._home / "trust.json")
+        words = ["job", "verify", str(bundle), "--rpc", ground.rpc_url, "--trust", trust, "--blocks", ground.blocks]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ALLOD_")}
         ran = subprocess.run(  # noqa: S603 - our own interpreter and our own words, no shell
-            [sys.executable, "-m", "allod", *words],
+            [sys.executable, "-m", "allod", *words, "--json"],
             env={**kept, "ALLOD_HOME": str(empty)},
             capture_output=True,
             check=False,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from allod.cli.shown import table
-from allod.world import NOTICE
 
 
 def closing(figures: dict[str, Any]) -> list[Any]:
@@ -21,7 +20,7 @@ def closing(figures: dict[str, Any]) -> list[Any]:
         f"  look around with        export ALLOD_HOME={figures['home']}",
         f"                          allod vault list --as NAME --passphrase-file {figures['home']}/passphrase",
         f"  remove it with          rm -r {figures['home']}",
-        f"[bold]What this world is not[/bold]  {NOTICE}",
+        f"[bold]What this world is not[/bold]  {figures['notice']}",
     ]
     return lines
 
