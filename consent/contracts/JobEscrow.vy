@@ -313,17 +313,16 @@ def settle(
     counted: bytes32,
     final: uint256,
     statement: bytes32,
-    quorum: uint256,
-    keepers: DynArray[address, 16],
-    signatures: DynArray[uint256[2], 16],
+    committee: bytes32,
+    seats: DynArray[uint256[2], 16],
 ):
     """
     @notice Replace the tree by a smaller one that q keepers signed, refund the difference, let the claims begin.
-    @param signatures q compact ones (ERC-2098: r, then the parity of y in the top bit of s), in the order of `keepers`
+    @param committee What the job's spec names: what the keepers signed contains it, so it is needed before they are known
+    @param seats For each keeper, in the committee's order: its compact signature (ERC-2098: r, then the parity of y in
+                 the top bit of s), or its address and 0 if it did not sign
     """
-    order: bytes32 = keccak256(
-        abi_encode(runner, keccak256(concat(brief, keccak256(abi_encode(quorum, keepers)))), counted)
-    )
+    order: bytes32 = keccak256(abi_encode(runner, keccak256(abi_encode(brief, committee)), counted))
     amount: uint256 = root & M64
     rest: uint256 = final & M64
     key: uint256 = (convert(payer, uint256) << 96) | convert(lane, uint256)
@@ -332,33 +331,31 @@ def settle(
     ) | amount, "no such open job"
     assert block.timestamp < times & M40, "claims have begun"
     assert rest <= amount, "the sum may not rise"
-    assert quorum != 0 and len(signatures) == quorum, "not the quorum"
     domain: bytes32 = DOMAIN
     if chain.id != CHAIN:  # the chain split since deployment
         domain = signing._domain(NAME_HASH)
     job: bytes32 = keccak256(abi_encode(chain.id, self, payer, lane, times >> 40, root, order))
     digest: bytes32 = keccak256(
-        concat(x"1901", domain, keccak256(abi_encode(SETTLEMENT_TYPE, job, final, statement)))
+        concat(0x1901, domain, keccak256(abi_encode(SETTLEMENT_TYPE, job, final, statement)))
     )
-    # Each keeper is met once and each signature waits for its keeper, so nobody counts twice. The compact form has no
-    # room for a high s.
-    signed: uint256 = 0
-    signer: address = empty(address)
-    for keeper: address in keepers:
-        if signer == empty(address):
-            pair: uint256[2] = signatures[signed]
-            signer = ecrecover(digest, 27 + (pair[1] >> 255), pair[0], pair[1] & M255)
+    # Who signed in each seat is recovered, and the committee is hashed anew: only its own keepers in its own order, of
+    # whom exactly q signed, give its hash. The compact form has no room for a high s.
+    keepers: DynArray[address, 16] = []
+    quorum: uint256 = 0
+    for seat: uint256[2] in seats:
+        if seat[1] == 0:
+            keepers.append(convert(seat[0], address))
+        else:
+            signer: address = ecrecover(digest, unsafe_add(27, seat[1] >> 255), seat[0], seat[1] & M255)
             assert signer != empty(address), "no signature"
-        if signer == keeper:
-            signed += 1
-            if signed == quorum:
-                break
-            signer = empty(address)
-    assert signed == quorum, "not the keepers' signatures"
+            keepers.append(signer)
+            quorum = unsafe_add(quorum, 1)
+    assert quorum != 0, "not the quorum"
+    assert keccak256(abi_encode(quorum, keepers)) == committee, "not the keepers' signatures"
     now: uint256 = (times & ~M40) | block.timestamp
     self.words[key] = (convert(keccak256(abi_encode(now, final, order)), uint256) & HIGH) | rest
     if rest != amount:
-        self.deposits[payer] += amount - rest
+        self.deposits[payer] += unsafe_sub(amount, rest)
     log Settled(payer=payer, lane=convert(lane, uint256), times=now, root=final, statement=statement)
 
 

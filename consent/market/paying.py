@@ -144,12 +144,13 @@ def settle(
     `signatures` by keeper address; the quorum is taken from them in the committee's order.
     """
     integer(final_root, "The final root", at_most=UINT256_MAX)
-    usable = [_compact(signatures[keeper]) for keeper in order.keepers if keeper in signatures]
+    usable = [keeper for keeper in order.keepers if keeper in signatures]
     if len(usable) < order.q:
         raise Refused(
             f"Only {len(usable)} of the committee's keepers signed the settlement; it takes {order.q}.",
             hint="Ask the others, or let the opening tree stand.",
         )
+    quorum = usable[: order.q]
     return relayer.send(
         "settle",
         market.escrow,
@@ -163,16 +164,20 @@ def settle(
         order.counted_hash,
         final_root,
         statement,
-        order.q,
-        list(order.keepers),
-        usable[: order.q],
+        order.committee,
+        [_compact(signatures[keeper]) if keeper in quorum else _absent(keeper) for keeper in order.keepers],
     )
 
 
 def _compact(signature: bytes) -> list[int]:
-    """(r, s with the parity of y in its top bit), ERC-2098."""
+    """The seat of a keeper that signed: r, and s with the parity of y in its top bit (ERC-2098)."""
     r, s, v = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
     return [r, s | (v - 27) << 255]
+
+
+def _absent(keeper: Address) -> list[int]:
+    """The seat of a keeper that did not sign."""
+    return [int.from_bytes(keeper, "big"), 0]
 
 
 @dataclass(frozen=True)

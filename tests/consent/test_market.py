@@ -472,6 +472,19 @@ def test_the_keepers_statement_lowers_a_leaf_and_refunds_the_difference(world):
         settle(market, world.relayer, order, final.root, bytes(32), signatures)
 
 
+@pytest.mark.parametrize("signers", [(0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_q_signatures_settle_whichever_keepers_gave_them(world, signers):
+    market, tree = world.market, SumTree([leaf(world.person(), 600)])
+    trainer, runner = world.person(tokens=1_000), world.person()
+    deposit(market, trainer, tree.total)
+    lane, former = free_lane(market, trainer.address)
+    order, _ = open_job(market, trainer, replace(world.order(trainer, runner, tree, lane), q=2), [], former)
+    digest = settlement_digest(market.chain_id, market.escrow.address, order.job_id, 0, bytes(32))
+    signatures = {KEEPERS[i].address: KEEPERS[i].sign_hash(digest) for i in reversed(signers)}
+    settle(market, world.relayer, order, 0, bytes(32), signatures)
+    assert balance(market, trainer.address).deposited == 600
+
+
 def test_a_claim_with_a_foreign_tree_is_skipped_and_the_rest_of_the_batch_is_paid(world):
     market = world.market
     trainer, runner, owner, thief = world.person(tokens=500), world.person(tokens=1), world.person(), world.person()

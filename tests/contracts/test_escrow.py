@@ -13,7 +13,7 @@ from consent.chain.embedded import developer
 from consent.contracts import load
 from consent.order import CLAIM_TIME, MAX_RUN, Order
 from consent.tree import Leaf, SumTree, join
-from consent.typed import address_word, keccak, permit_digest, uint_word
+from consent.typed import keccak, permit_digest
 from core.errors import Refused
 from core.ids import NOBODY, ConsentId
 from tests.contracts.world import (
@@ -30,7 +30,9 @@ from tests.contracts.world import (
     TRAINER,
     Job,
     World,
+    absent,
     account,
+    hash_committee,
     tree_of,
 )
 
@@ -272,38 +274,92 @@ def test_the_sum_never_rises(world: World, job: Job) -> None:
     world.refused("the sum may not rise", STRANGER, world.escrow, "settle", *world.settling(job, 2**64 - 1))
 
 
-@pytest.mark.parametrize("signers", [(), (0,), (0, 1), (0, 0, 1), (0, 2, 1), (2, 1, 0), (1, 1, 1), (0, 1, 1)])
-def test_q_different_keepers_sign_in_the_committees_order(world: World, job: Job, signers: tuple[int, ...]) -> None:
-    words = "not the quorum" if len(signers) != QUORUM else "not the keepers' signatures"
+@pytest.mark.parametrize(
+    "signers",
+    [
+        (0, 1, None), (None, 1, 2), (None, None, 2), (0, 0, 1), (0, 2, 1), (2, 1, 0), (1, 1, 1), (0, 1, 1),
+    ],
+)  # fmt: skip
+def test_q_different_keepers_sign_in_their_own_seats(world: World, job: Job, signers: tuple[int | None, ...]) -> None:
+    words = "not the keepers' signatures"
     world.refused(words, STRANGER, world.escrow, "settle", *world.settling(job, 0, signers=signers))
 
 
-def test_any_q_of_the_committee_will_do(world: World) -> None:
+def test_nobody_is_no_quorum(world: World, job: Job) -> None:
+    for signers in ((), (None,), (None, None, None)):
+        words = "not the quorum"
+        world.refused(words, STRANGER, world.escrow, "settle", *world.settling(job, 0, signers=signers))
+
+
+def test_the_seats_are_those_of_the_whole_committee_and_of_nobody_else(world: World, job: Job) -> None:
+    *others, seats = world.settling(job, 0)
+    stranger = absent(STRANGER.address)
+    for wrong in (
+        seats[:1], seats[:2], seats[1:], seats[::-1], [*seats, seats[0]], [*seats, stranger], [stranger, *seats],
+        [*seats, [0, 0]], [*seats[:2], stranger], [seats[0]] * 16,
+    ):  # fmt: skip
+        words = "not the keepers' signatures"
+        world.refused(words, STRANGER, world.escrow, "settle", *others, wrong)
+    with pytest.raises(Refused):
+        world.send(STRANGER, world.escrow, "settle", *others, [seats[0]] * 17)
+
+
+def test_exactly_q_of_the_committee_sign_and_any_will_do(world: World) -> None:
     five = [account(number) for number in range(11, 16)]
     addresses = [keeper.address for keeper in five]
     world.fund(TRAINER, 1000)
     spec = world.spec(addresses, 4)
-    for lane, signers in enumerate(((0, 1, 2, 3), (1, 2, 3, 4), (0, 1, 3, 4))):
+    for lane, signers in enumerate(((0, 1, 2, 3, None), (None, 1, 2, 3, 4), (0, 1, None, 3, 4))):
         stop = world.now + DAY
         arguments = (lane, stop, RUNNER.address, spec, tree_of(10).root, [], [0, 0, 0])
         receipt = world.send(TRAINER, world.escrow, "open", *arguments)
         (opened,) = world.events(receipt, "Opened")
         job = Job(TRAINER.address, lane, opened["times"], RUNNER.address, spec, tree_of(10).root, bytes(32))
+        for wrong in ((0, 1, 2, 3, 4), (0, 1, 2, None, None)):
+            words = "not the keepers' signatures"
+            settled = world.settling(job, 0, signers=wrong, keepers=five, quorum=4)
+            world.refused(words, STRANGER, world.escrow, "settle", *settled)
         settled = world.settling(job, 0, signers=signers, keepers=five, quorum=4)
+        for seat, index in enumerate(signers):
+            if index is None:  # the seat's address with anything above it is no address
+                dirty = [list(pair) for pair in settled[-1]]
+                dirty[seat][0] |= 1 << 160
+                with pytest.raises(Refused):
+                    world.send(STRANGER, world.escrow, "settle", *settled[:-1], dirty)
         world.send(STRANGER, world.escrow, "settle", *settled)
         assert world.lane(job) & (2**64 - 1) == 0
 
 
-@pytest.mark.parametrize("case", ["high s", "zeros", "other statement", "other root", "other job", "other escrow"])
+@pytest.mark.parametrize("quorum", [1, 11, 16])
+def test_a_committee_of_sixteen_settles(world: World, quorum: int) -> None:
+    keepers = [account(number) for number in range(11, 27)]
+    addresses = [keeper.address for keeper in keepers]
+    world.fund(TRAINER, 10)
+    spec, root = world.spec(addresses, quorum), tree_of(10).root
+    arguments = (0, world.now + DAY, RUNNER.address, spec, root, [], [0, 0, 0])
+    (opened,) = world.events(world.send(TRAINER, world.escrow, "open", *arguments), "Opened")
+    job = Job(TRAINER.address, 0, opened["times"], RUNNER.address, spec, root, bytes(32))
+    signers = [None] * (16 - quorum) + list(range(16 - quorum, 16))
+    settled = world.settling(job, 0, signers=signers, keepers=keepers, quorum=quorum)
+    world.send(STRANGER, world.escrow, "settle", *settled)
+    assert world.deposit_of(TRAINER) == 10
+
+
+@pytest.mark.parametrize(
+    "case", ["high s", "no point", "half a signature", "other statement", "other root", "other job", "other escrow"]
+)
 def test_a_keepers_signature_is_for_this_settlement_alone(world: World, job: Job, case: str) -> None:
     arguments = list(world.settling(job, 0))
     words = "not the keepers' signatures"
     if case == "high s":
-        r, half = arguments[11][0]
+        r, half = arguments[-1][0]
         high = SECP256K1_ORDER - (half & (2**255 - 1))
-        arguments[11][0] = [r, (high & (2**255 - 1)) | (1 - (half >> 255)) << 255]
-    elif case == "zeros":
-        arguments[11] = [[0, 0]] * 3
+        arguments[-1][0] = [r, (high & (2**255 - 1)) | (1 - (half >> 255)) << 255]
+    elif case == "no point":
+        arguments[-1] = [[0, 1]] * 3
+        words = "no signature"
+    elif case == "half a signature":
+        arguments[-1][0] = [arguments[-1][0][0], 1 << 255]
         words = "no signature"
     elif case == "other statement":
         arguments[8] = bytes([1]) * 32
@@ -311,9 +367,9 @@ def test_a_keepers_signature_is_for_this_settlement_alone(world: World, job: Job
         arguments[7] = tree_of(1).root
     elif case == "other job":
         again = replace(job, lane=5)
-        arguments[11] = world.settling(again, 0)[11]
+        arguments[-1] = world.settling(again, 0)[-1]
     else:
-        arguments[11] = world.settling(job, 0, digest=bytes([7]) * 32)[11]
+        arguments[-1] = world.settling(job, 0, digest=bytes([7]) * 32)[-1]
     world.refused(words, STRANGER, world.escrow, "settle", *arguments)
 
 
@@ -321,23 +377,27 @@ def test_a_foreign_committee_settles_nothing(world: World, job: Job) -> None:
     strangers = [account(number) for number in (31, 32, 33)]
     words = "no such open job"
     world.refused(words, TRAINER, world.escrow, "settle", *world.settling(job, 0, keepers=strangers))
-    world.refused(words, TRAINER, world.escrow, "settle", *world.settling(job, 0, quorum=1, signers=(0,)))
-    world.refused(words, TRAINER, world.escrow, "settle", *world.settling(job, 0, quorum=0, signers=()))
+    for quorum, signers in ((1, (0, None, None)), (2, (0, 1, None)), (0, ()), (0, (None, None, None))):
+        arguments = world.settling(job, 0, quorum=quorum, signers=signers)
+        world.refused(words, TRAINER, world.escrow, "settle", *arguments)
 
 
 def test_a_committee_of_nobody_settles_nothing(world: World) -> None:
     """Whoever opens with keeper 0, or a quorum of none, waits until the opening tree stands."""
     world.fund(TRAINER, 100)
     for lane, (quorum, keepers) in enumerate(((1, [NOBODY]), (0, []), (0, [NOBODY]))):
-        packed = uint_word(quorum) + uint_word(64) + uint_word(len(keepers)) + b"".join(map(address_word, keepers))
-        spec, root = keccak(BRIEF + keccak(packed)), tree_of(10).root
+        committee = hash_committee(quorum, keepers)
+        spec, root = keccak(BRIEF + committee), tree_of(10).root
         arguments = (lane, world.now + DAY, RUNNER.address, spec, root, [], [0, 0, 0])
         (opened,) = world.events(world.send(TRAINER, world.escrow, "open", *arguments), "Opened")
-        signatures = [[1, 1]] * quorum
-        with pytest.raises(Refused, match=r"no signature|not the quorum|not the keepers"):
-            world.send(
-                STRANGER, world.escrow, "settle", TRAINER.address, lane, opened["times"], RUNNER.address, BRIEF, root,
-                bytes(32), 0, bytes(32), quorum, keepers, signatures,
+        for words, seats in (
+            ("not the quorum", [absent(keeper) for keeper in keepers]),
+            ("no signature", [[0, 1]]),  # what recovers to nobody is not nobody's signature
+            ("not the keepers' signatures", [[1, 1]]),
+        ):
+            world.refused(
+                words, STRANGER, world.escrow, "settle", TRAINER.address, lane, opened["times"], RUNNER.address, BRIEF,
+                root, bytes(32), 0, bytes(32), committee, seats,
             )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def test_a_runner_cannot_settle_to_nothing_or_to_itself(rich: World) -> None:
             arguments = rich.settling(job, final, keepers=[RUNNER] * 3, signers=signers)
             rich.refused("no such open job", RUNNER, rich.escrow, "settle", *arguments)
         honest_list = list(rich.settling(job, final))
-        honest_list[11] = rich.settling(job, final, keepers=[RUNNER] * 3)[11]
+        honest_list[-1] = rich.settling(job, final, keepers=[RUNNER] * 3)[-1]
         rich.refused("not the keepers' signatures", RUNNER, rich.escrow, "settle", *honest_list)
         changed = replace(job, root=final)
         rich.refused("not the runner's open job", RUNNER, rich.escrow, "confirm", *rich.confirming(changed))
@@ -241,22 +241,22 @@ def test_reclaiming_and_opening_in_one_block_revives_no_old_claim(rich: World) -
 def test_a_strangers_proposal_without_the_keepers_moves_nothing(rich: World) -> None:
     job = rich.open(TREE.root)
     arguments = list(rich.settling(job, 0))
-    arguments[11] = rich.settling(job, 0, keepers=[STRANGER, RELAYER, RUNNER])[11]
+    arguments[-1] = rich.settling(job, 0, keepers=[STRANGER, RELAYER, RUNNER])[-1]
     rich.refused("not the keepers' signatures", STRANGER, rich.escrow, "settle", *arguments)
     assert rich.remaining(job) == TREE.total
 
 
 def test_a_settlement_of_one_job_does_not_fit_its_lanes_next(rich: World) -> None:
     first = rich.open(TREE.root)
-    signatures = rich.settling(first, 0)[11]
+    signatures = rich.settling(first, 0)[-1]
     settled = rich.settle(first, 0)
     second = rich.open(TREE.root, prev=settled.prev)
     arguments = list(rich.settling(second, 0))
-    arguments[11] = signatures
+    arguments[-1] = signatures
     rich.refused("not the keepers' signatures", TRAINER, rich.escrow, "settle", *arguments)
     elsewhere = rich.open(0, lane=7)
     arguments = list(rich.settling(elsewhere, 0))
-    arguments[11] = signatures
+    arguments[-1] = signatures
     rich.refused("not the keepers' signatures", TRAINER, rich.escrow, "settle", *arguments)
 
 

@@ -212,19 +212,22 @@ class World:
         final: int,
         *,
         statement: bytes = bytes(32),
-        signers: Sequence[int] = (0, 1, 2),
+        signers: Sequence[int | None] = (0, 1, 2),
         keepers: Sequence[Account] = KEEPERS,
         quorum: int = QUORUM,
         digest: bytes | None = None,
     ) -> tuple[Any, ...]:
-        """The arguments of `settle`, signed by the keepers at these places."""
+        """The arguments of `settle`: in each keeper's seat signs the keeper at this place, or nobody."""
         if digest is None:
             digest = settlement_digest(self.chain.chain_id, self.escrow.address, self.job_id(job), final, statement)
-        signatures = [compact(keepers[index].sign_hash(digest)) for index in signers]
         addresses = [keeper.address for keeper in keepers]
+        seats = [
+            absent(addresses[seat]) if index is None else compact(keepers[index].sign_hash(digest))
+            for seat, index in enumerate(signers)
+        ]
         return (
-            job.payer, job.lane, job.times, job.runner, BRIEF, job.root, job.counted, final, statement, quorum,
-            addresses, signatures,
+            job.payer, job.lane, job.times, job.runner, BRIEF, job.root, job.counted, final, statement,
+            hash_committee(quorum, addresses), seats,
         )  # fmt: skip
 
     def settle(self, job: Job, final: int, who: Account = STRANGER, **options: Any) -> Job:
@@ -266,6 +269,17 @@ class World:
         for contract in (self.registry, self.token, self.money, self.escrow):
             found += contract.decode(receipt.logs)
         return [event.args for event in found if event.name == name]
+
+
+def hash_committee(quorum: int, keepers: Sequence[Address]) -> bytes:
+    """A committee's hash, also of one that no terms could name."""
+    head = uint_word(quorum) + uint_word(64) + uint_word(len(keepers))
+    return keccak(head + b"".join(map(address_word, keepers)))
+
+
+def absent(keeper: Address) -> list[int]:
+    """The seat of a keeper that did not sign."""
+    return [int.from_bytes(keeper, "big"), 0]
 
 
 def compact(signature: bytes) -> list[int]:
