@@ -44,8 +44,8 @@ tools: ## Get the real nodes: anvil (from npm) and kubo (built with Go, some min
 		(cd "$(ANVIL)" && npm ci --ignore-scripts --silent --no-audit --no-fund) && touch "$(ANVIL)/.ready"; \
 	else command -v anvil >/dev/null 2>&1 || echo "anvil is missing: install Node 20 or newer (with npm) and run make again."; fi
 
-demo: .venv/.ready ## Run the whole loop once, on play money: seal, consent, release, train, pay, verify
-	@$(BIN)/allod demo $(if $(DATA),--data "$(DATA)")
+demo: .venv/.ready $(if $(filter real,$(NODES)),tools) ## The whole loop once, on play money (DATA=path: your own files; NODES=real: on real nodes)
+	@$(BIN)/allod demo $(if $(DATA),--data "$(DATA)") $(if $(NODES),--nodes "$(NODES)")
 
 check: .venv/.ready ## Lint, types and layers
 	@$(BIN)/ruff check -q .

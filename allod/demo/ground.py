@@ -85,9 +85,7 @@ def real_ground(settings: Settings, say: Callable[[str], None]) -> Iterator[Grou
         yield Ground(world, anvil.url, kubo.api, REAL_NOTICE, nodes)
 
 
-def _keepers(
-    stack: ExitStack, folder: Path, document: Path, rpc_url: str, deployment: Path
-) -> list[dict[str, Any]]:
+def _keepers(stack: ExitStack, folder: Path, document: Path, rpc_url: str, deployment: Path) -> list[dict[str, Any]]:
     """Found a committee of three and start each; each reads its own folder and nothing of the others'."""
     from allod.nodes import KeeperNode, free_port
     from consent.keeper.founding import found_committee
