@@ -33,9 +33,9 @@ def running_kubo(folder: Path) -> Iterator[KuboNode]:
 
 
 @contextmanager
-def running_anvil(folder: Path) -> Iterator[AnvilNode]:
+def running_anvil(folder: Path, *options: str) -> Iterator[AnvilNode]:
     """An anvil chain on which the developer has native money."""
     need("anvil")
-    with AnvilNode(folder) as node:
+    with AnvilNode(folder, *options) as node:
         node.fund(developer().address, 10**9 * 10**18)
         yield node

@@ -374,7 +374,11 @@ def _only_matching(
     topics: Sequence[bytes | Sequence[bytes] | None],
     block_hash: bytes | None,
 ) -> list[Log]:
-    """`logs`, each of which is of the addresses, topics and block that were asked for."""
+    """`logs`, each of which is of the addresses, topics and block that were asked for.
+
+    A log with too few topics does not match one that may be anything (as anvil has it): it is left out.
+    """
+    logs = [log for log in logs if len(log.topics) >= len(topics) or any(topics[len(log.topics) :])]
     for log in logs:
         fits = (not addresses or log.address in addresses) and len(log.topics) >= len(topics)
         fits = fits and (block_hash is None or log.block_hash == block_hash)
