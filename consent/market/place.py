@@ -78,12 +78,15 @@ class Relayer:
         """The account that sends."""
         return self.account.address
 
-    def send(self, what: str, contract: Contract, name: str, *args: Any, gas: int | None = None) -> Sent:
+    def send(
+        self, what: str, contract: Contract, name: str, *args: Any, gas: int | None = None, key: str | None = None
+    ) -> Sent:
         """Call `name` and wait for its block; what the contract refuses is `Refused` with its reason.
 
-        Give `gas` where the contract goes on after a failed inner call: an estimate may be too low for that inner call.
+        A `key` names an effect that is wanted once (see `Chain.send`). Give `gas` where the contract goes on after a
+        failed inner call: an estimate may be too low for that inner call.
         """
-        sent = Sent(what, contract.transact(self.account, name, *args, gas=gas))
+        sent = Sent(what, contract.transact(self.account, name, *args, gas=gas, key=key))
         if self._on_sent is not None:
             self._on_sent(sent)
         return sent

@@ -174,17 +174,16 @@ def test_a_transaction_sent_twice_happens_once(chain: Chain, dev: Account) -> No
     assert chain.balance(NOBODY_KNOWN) == 5
 
 
-def test_a_nonce_that_another_program_used_is_replaced(chain: Chain, dev: Account, embedded: EmbeddedChain) -> None:
-    other = Chain.embedded(embedded)
-    taken, turns = chain.prepare, []
+def test_a_nonce_that_another_program_used_is_replaced(chain: Chain, dev: Account) -> None:
+    other, next_nonce, turns = Chain(chain._provider), chain.sending.next_nonce, []
 
-    def outrun(account: Account, to: Address | None, data: bytes = b"", **rest: object):
-        prepared = taken(account, to, data, **rest)  # type: ignore[arg-type]
+    def outrun(sender: Address) -> int:
+        nonce = next_nonce(sender)
         if len(turns) < 2:
             turns.append(other.send(dev, Address(b"\xcd" * 20), value=1))
-        return prepared
+        return nonce
 
-    chain.prepare = outrun  # type: ignore[method-assign]
+    chain.sending.next_nonce = outrun  # type: ignore[method-assign]
     chain.send(dev, NOBODY_KNOWN, value=7)
     assert len(turns) == 2
     assert chain.balance(NOBODY_KNOWN) == 7

@@ -11,6 +11,7 @@ import pytest
 
 from consent.chain.embedded import EmbeddedChain
 from consent.chain.jsonrpc import HttpProvider
+from consent.chain.outbox import MemoryOutbox
 from tests.contracts.world import AnvilChain, World, attach, build_world, deploy_world
 from tests.real import running_anvil
 
@@ -43,5 +44,6 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     world: World = request.getfixturevalue("deployed_on_anvil")
     here = world.chain.request("evm_snapshot")
     world.gas.clear()
+    world.chain.sending.keep_in(MemoryOutbox)  # else what is put back would be sent again
     yield world
     assert world.chain.request("evm_revert", here)
