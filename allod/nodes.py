@@ -148,9 +148,10 @@ class AnvilNode(_Node):
     `options` are further words of its command line.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, chain_id: int = CHAIN_ID) -> None:
         super().__init__(folder)
         self._options = options
+        self._chain_id = chain_id
 
     url = ""
     """Its JSON-RPC endpoint once it runs; the same again after a restart."""
@@ -163,7 +164,7 @@ class AnvilNode(_Node):
         state = str(self.folder / "state.json")
         self._spawn(
             [
-                find_program("anvil"), "--host", "127.0.0.1", "--port", port, "--chain-id", str(CHAIN_ID),
+                find_program("anvil"), "--host", "127.0.0.1", "--port", port, "--chain-id", str(self._chain_id),
                 "--hardfork", "prague", "--accounts", "0", "--state", state, "--state-interval", "1",
                 "--preserve-historical-states", "--color", "never", *self._options,
             ]

@@ -17,7 +17,7 @@ GROUPS = {
     "dataset": ("allod.cli.dataset", "Publish objects as a licensable dataset; show one."),
     "consent": ("allod.cli.consent", "Offer, grant, take, list and revoke consents."),
     "job": ("allod.cli.job", "Quote, run, settle, try and verify fine-tunes."),
-    "chain": ("allod.cli.chain", "Serve the embedded development chain to other processes."),
+    "chain": ("allod.cli.chain", "Serve the embedded chain; deploy and verify contracts on any."),
 }
 SINGLE = {
     "whoami": ("allod.cli.money", "Who acts, and with which address."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,17 @@ from typing import Any
 
 import pytest
 
+from allod.nodes import AnvilNode
 from consent.chain.client import Block, Chain
 from consent.market import place
 from consent.market.place import Market
+from core.encoding import from_hex
 from core.errors import Unavailable
+from finetune.broker import Progress
 from finetune.opening import licences_of, open_job
 from finetune.releasing import open_doors
 from finetune.run import run_job
+from finetune.watch import Pace
 from finetune.workspace import State
 from tests.job.paper import PaperTrainer
 from tests.job.worlds import World, found_world
@@ -26,13 +31,19 @@ NOT_SAFE = "in no safe block yet"
 
 
 @pytest.fixture
-def world(tmp_path: Path, tiny_base: Path) -> Iterator[World]:
+def node(tmp_path: Path) -> Iterator[AnvilNode]:
+    with running_anvil(tmp_path / "anvil") as node:
+        yield node
+
+
+@pytest.fixture
+def world(node: AnvilNode, tmp_path: Path, tiny_base: Path) -> Iterator[World]:
     """A world of two owners on anvil, whose `safe` is 32 blocks behind its newest."""
     owners = {"ada": (6, True), "bruno": (5, True)}
-    with running_anvil(tmp_path / "anvil") as node:
-        world = found_world(tmp_path, Chain.http(node.url), MemoryBlocks(), tiny_base, owners)
-        yield world
-        world.close()
+    chain = Chain.http(node.url, patience=60)
+    world = found_world(tmp_path, chain, MemoryBlocks(), tiny_base, owners)
+    yield world
+    world.close()
 
 
 @pytest.mark.needs_nodes
@@ -71,6 +82,37 @@ def test_a_runner_waits_for_safe_and_a_development_chain_makes_the_blocks(world:
     (waited,) = [progress for progress in world.told if "safe" in progress.note]
     assert waited.phase == "release"
     assert [entry["what"] for entry in done.transactions] == ["open", "confirm"]
+
+
+@pytest.mark.needs_nodes
+@pytest.mark.needs_trainer
+def test_a_chain_that_goes_away_in_the_middle_costs_its_absence_and_not_the_job(world: World, node: AnvilNode) -> None:
+    provider, missed = world.chain._provider, threading.Event()
+    honest = provider._post  # type: ignore[attr-defined]
+
+    def post(method: str, params: Any) -> Any:
+        try:
+            return honest(method, params)
+        except Unavailable:
+            missed.set()
+            raise
+
+    provider._post = post  # type: ignore[attr-defined]
+    back: list[threading.Thread] = []
+
+    def report(progress: Progress) -> None:
+        if progress.phase == "train" and progress.step == 3 and not back:
+            node.kill()
+            back.append(threading.Thread(target=lambda: missed.wait(60) and node.start()))
+            back[0].start()
+
+    job = world.job(["ada", "bruno"], epochs=4)
+    site = world.site(trainer=PaperTrainer, report=report, pace=Pace(steps=4))
+    done = run_job(site, job, world.work(), payer=world.trainer)
+    back[0].join(60)
+    assert missed.is_set()
+    assert (job.state, done.outcome, done.refusals) == (State.DONE, "confirmed", [])
+    assert world.chain.receipt(from_hex(done.transactions[-1]["hash"], 32)) is not None
 
 
 class Slow:
