@@ -113,6 +113,7 @@ def verify_foreign(bundle: Path, rpc_url: str, trust_file: Path, blocks: Path | 
 
     trust = Trust.decode(trust_file.read_bytes())
     with Chain.http(rpc_url, chain_id=trust.chain_id) as chain:
+        chain.check_chain_id()
         if blocks is None:
             return verify(bundle, chain, trust)
         with CarStore(blocks, read_only=True) as store:

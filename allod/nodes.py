@@ -145,7 +145,15 @@ class KuboNode(_Node):
 
 
 class AnvilNode(_Node):
-    """An anvil chain with state in `folder`: Prague rules, the id of development chains, one block per transaction."""
+    """An anvil chain with state in `folder`: Prague rules, the id of development chains, one block per transaction.
+
+    `options` are further words of its command line.
+    """
+
+    def __init__(self, folder: Path, *options: str, chain_id: int = CHAIN_ID) -> None:
+        super().__init__(folder)
+        self._options = options
+        self._chain_id = chain_id
 
     url = ""
     """Its JSON-RPC endpoint once it runs; the same again after a restart."""
@@ -158,9 +166,9 @@ class AnvilNode(_Node):
         state = str(self.folder / "state.json")
         self._spawn(
             [
-                find_program("anvil"), "--host", "127.0.0.1", "--port", port, "--chain-id", str(CHAIN_ID),
+                find_program("anvil"), "--host", "127.0.0.1", "--port", port, "--chain-id", str(self._chain_id),
                 "--hardfork", "prague", "--accounts", "0", "--state", state, "--state-interval", "1",
-                "--preserve-historical-states", "--color", "never",
+                "--preserve-historical-states", "--color", "never", *self._options,
             ]
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE

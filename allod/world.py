@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from consent.chain.account import Account
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
+    from consent.chain.outbox import Outbox
     from consent.committee import Committee
     from consent.keeper.port import KeeperPort
     from consent.market.place import Market, Relayer, Sent
@@ -116,13 +117,38 @@ class World:
     @cached_property
     def chain(self) -> Chain:
         """The chain: the RPC endpoint of the settings, else the embedded one, here or in the process that serves it."""
-        if self._chain is not None:
-            return self._chain
         from consent.chain.client import open_chain
 
-        chain = open_chain(self.home, self.settings.rpc_url)
+        chain = self._chain
+        if chain is None:
+            patience = self.settings.rpc_patience
+            chain = open_chain(self.home, self.settings.rpc_url, chain_id=self._expected_chain(), patience=patience)
+            self._closing.callback(chain.close)
+        chain.sending.keep_in(self._open_outbox)
+        return chain
+
+    def _expected_chain(self) -> int | None:
+        """The chain that the settings' contracts are on, if they are known."""
+        from consent.chain.deployment import Deployment
+
+        path = self.settings.deployment_file
+        return Deployment.load(path).chain_id if self.settings.rpc_url and path.exists() else None
+
+    @cached_property
+    def sight(self) -> Chain:
+        """The chain as this home's keepers look at it: without patience, for what they wait for they refuse."""
+        if self._chain is not None or self.settings.rpc_url is None:
+            return self.chain
+        from consent.chain.client import open_chain
+
+        chain = open_chain(self.home, self.settings.rpc_url, chain_id=self._expected_chain())
         self._closing.callback(chain.close)
         return chain
+
+    def _open_outbox(self) -> Outbox:
+        from consent.chain.records import DurableOutbox
+
+        return DurableOutbox(self.engine)
 
     @cached_property
     def developer(self) -> Account:
@@ -236,7 +262,7 @@ class World:
         from consent.keeper.port import InProcessPort
 
         for index in range(1, KEEPERS + 1):
-            keeper = Keeper(self.home / "keepers" / str(index), self.chain, self.deployment)
+            keeper = Keeper(self.home / "keepers" / str(index), self.sight, self.deployment)
             self._closing.callback(keeper.close)
             keeper.join(committee)
             ports[index] = InProcessPort(keeper)

@@ -1,7 +1,7 @@
 """One database, one transaction per task.
 
 Tables are declared beside the code that owns them (`vault/catalogue.py`, `consent/records.py`,
-`finetune/records.py`, `allod/identities.py`) and migrated by one Alembic history. Rows hold ids, hashes,
+`consent/chain/records.py`, `finetune/records.py`) and migrated by one Alembic history. Rows hold ids, hashes,
 public documents and states: never plaintext, file names, keys or words.
 """
 

@@ -73,7 +73,13 @@ class Settings(BaseSettings):
     cache: Place = Field(
         default_factory=default_cache, description="What can be made again: the demo's base model lies here."
     )
-    rpc_url: str | None = Field(default=None, description="An EVM JSON-RPC endpoint; without it the embedded chain.")
+    rpc_url: str | None = Field(
+        default=None,
+        description="An EVM JSON-RPC endpoint, or several (commas), which must agree; else the embedded chain.",
+    )
+    rpc_patience: float = Field(
+        default=120.0, ge=0, description="Seconds to wait for an endpoint that is away. (Keepers do not wait.)"
+    )
     deployment: Place | None = Field(
         default=None, description="Which contracts are used (a deployment.json); by default those of the home's chain."
     )

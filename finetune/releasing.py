@@ -36,9 +36,13 @@ class Doors:
 def open_doors(site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence]) -> Doors:
     """Hand in the tree, then ask t keepers for every consent's objects. Receipts and refusals go to the job's folder.
 
+    It waits first until the chain calls the opening safe, because before that every keeper refuses.
     `Refused` only if too few keepers took the tree: then nothing can be released at all.
     """
     private = site.runner.keys.open(order.job_pk)
+    (opened,) = (entry["block"] for entry in job.get_value("transactions.json") if entry["what"] == "open")
+    note = "waiting until the chain calls the opening safe: {} blocks"
+    site.market.await_safe(opened, lambda missing: site.report(Progress("release", note=note.format(missing))))
     tree = SumTree.decode(job.get("tree.cbor"))
     recipe = job.get("recipe.json")
     failed = deposit_tree(site.keepers, order, tree, enough=site.committee.t, patience=site.patience)

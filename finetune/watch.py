@@ -62,6 +62,9 @@ class Watch:
             return {}
         try:
             found = self._look()
+            while self._clock() - now > self._pace.seconds:  # it waited for an endpoint that was away: ask anew
+                now = self._clock()
+                found = self._look()
         except AllodError as error:
             if waited is None or waited >= self._pace.seconds or self._steps >= self._pace.steps:
                 raise Unavailable(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from allod.nodes import AnvilNode, KuboNode, find_program
-from consent.chain.embedded import developer
+from consent.chain.embedded import CHAIN_ID, developer
 from core.errors import NotFound
 
 
@@ -38,10 +38,10 @@ def running_kubo(folder: Path) -> Iterator[KuboNode]:
 
 
 @contextmanager
-def running_anvil(folder: Path) -> Iterator[AnvilNode]:
+def running_anvil(folder: Path, *options: str, chain_id: int = CHAIN_ID) -> Iterator[AnvilNode]:
     """An anvil chain on which the developer has native money."""
     need("anvil")
-    with AnvilNode(folder) as node:
+    with AnvilNode(folder, *options, chain_id=chain_id) as node:
         node.fund(developer().address, 10**9 * 10**18)
         yield node
 

@@ -18,7 +18,7 @@ GROUPS = {
     "consent": ("allod.cli.consent", "Offer, grant, take, list and revoke consents."),
     "job": ("allod.cli.job", "Quote, run, settle, try and verify fine-tunes."),
     "keeper": ("allod.cli.keeper", "Keep shares of keys for others, as a service; audit a keeper's log."),
-    "chain": ("allod.cli.chain", "Serve the embedded development chain to other processes."),
+    "chain": ("allod.cli.chain", "Serve the embedded chain; deploy and verify contracts on any."),
 }
 SINGLE = {
     "whoami": ("allod.cli.money", "Who acts, and with which address."),

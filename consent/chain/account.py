@@ -6,7 +6,7 @@ signature per key form. The key never shows in a repr, an error or a pickle.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from coincurve import PrivateKey, PublicKey
 from eth_hash.auto import keccak
@@ -22,6 +22,34 @@ def address_of(public_key: bytes) -> Address:
     if len(public_key) != 65 or public_key[0] != 4:
         raise InvalidInput("Expected an uncompressed secp256k1 public key of 65 bytes.")
     return Address(keccak(public_key[1:])[12:])
+
+
+class Transaction(NamedTuple):
+    """What an EIP-1559 transaction says; fees are wei per gas, `to` None creates a contract."""
+
+    chain_id: int
+    nonce: int
+    max_priority_fee: int
+    max_fee: int
+    gas: int
+    to: Address | None
+    value: int
+    data: bytes
+
+
+def read_transaction(raw: bytes) -> Transaction:
+    """What a transaction that `Account.sign_transaction` made says; `InvalidInput` for other bytes."""
+    import rlp  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        if raw[:1] != b"\x02":
+            raise ValueError
+        chain_id, nonce, tip, fee, gas, to, value, data, _, _, _, _ = rlp.decode(raw[1:])
+        words = (int.from_bytes(word, "big") for word in (chain_id, nonce, tip, fee, gas, value))
+        chain, number, tip_, fee_, limit, amount = words
+        return Transaction(chain, number, tip_, fee_, limit, Address(to) if to else None, amount, data)
+    except (rlp.DecodingError, ValueError, TypeError):
+        raise InvalidInput("These bytes are not a transaction of type 2.") from None
 
 
 class Account:

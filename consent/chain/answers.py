@@ -24,6 +24,17 @@ _EXECUTION_ERRORS = (
 )
 
 
+_HALTS = {  # in anvil's words
+    "evm error outofgas": "out of gas",
+    "evm error memoryoog": "out of gas",
+    "evm error reentrancysentryoog": "out of gas",
+    "evm error invalidfeopcode": "invalid opcode",
+    "evm error opcodenotfound": "invalid opcode",
+    "evm error invalidjump": "invalid jump",
+    "evm error stackunderflow": "stack underflow",
+}
+
+
 @dataclass(frozen=True)
 class Block:
     """A block header's identity; `timestamp` in seconds since 1970."""
@@ -130,8 +141,10 @@ def meaning_of(method: str, error: RpcError) -> AllodError:
             reason = error.message.split(": ", 1)[1]
         hint = "Nothing was sent; the contract's rules say no."
         return Refused(f"The contract refused: {reason}.", hint=hint, reason=reason, data=data)
-    if words.startswith(_EXECUTION_ERRORS):
-        return Refused(f"The call fails: {error.message}.", hint="Nothing was sent.", reason=error.message)
+    halt = next((reason for name, reason in _HALTS.items() if words.startswith(name)), None)
+    if halt or words.startswith(_EXECUTION_ERRORS):
+        reason = halt or error.message
+        return Refused(f"The call fails: {reason}.", hint="Nothing was sent.", reason=reason)
     if "insufficient funds" in words:
         hint = "Send it native money; on a development chain, use the faucet."
         return Refused("The account cannot pay for the transaction.", hint=hint, reason=error.message)

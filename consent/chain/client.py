@@ -7,9 +7,7 @@ with its reason; a node that fails, or answers nonsense, is `Unavailable`, which
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +16,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from eth_hash.auto import keccak
 
 from consent.chain.account import Account
-from consent.chain.answers import Block, Log, Receipt, meaning_of, read_block, read_logs, read_number, read_receipt
+from consent.chain.agreeing import AgreeingProvider
+from consent.chain.answers import (
+    Block,
+    Log,
+    Receipt,
+    meaning_of,
+    read_address,
+    read_block,
+    read_logs,
+    read_number,
+    read_receipt,
+)
 from consent.chain.jsonrpc import METHOD_NOT_FOUND, TOO_MUCH, EmbeddedProvider, HttpProvider, Provider, RpcError
+from consent.chain.sending import Sending
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, Busy, NotFound, Refused, Unavailable
 from core.ids import Address
@@ -51,13 +61,19 @@ class Chain:
     def __init__(self, provider: Provider, *, chain_id: int | None = None) -> None:
         self._provider = provider
         self._expected = chain_id
-        self._senders: defaultdict[Address, threading.RLock] = defaultdict(threading.RLock)
-        self._guard = threading.Lock()
+        self.sending = Sending(self)
 
     @classmethod
-    def http(cls, url: str, *, chain_id: int | None = None, timeout: float = 30.0) -> Chain:
-        """The chain behind a JSON-RPC endpoint; `timeout` in seconds for one request."""
-        return cls(HttpProvider(url, timeout=timeout), chain_id=chain_id)
+    def http(cls, url: str, *, chain_id: int | None = None, timeout: float = 30.0, patience: float = 0.0) -> Chain:
+        """The chain behind a JSON-RPC endpoint, or behind several, separated by commas, all of which must agree.
+
+        `timeout` in seconds for one request; an endpoint that is away is waited for `patience` seconds.
+        """
+        places = [part.strip() for part in url.split(",") if part.strip()] or [url]
+        providers = [HttpProvider(place, timeout=timeout, patience=patience) for place in places]
+        if len(providers) == 1:
+            return cls(providers[0], chain_id=chain_id)
+        return cls(AgreeingProvider([(one.name, one) for one in providers]), chain_id=chain_id)
 
     @classmethod
     def embedded(cls, chain: EmbeddedChain, *, owned: bool = False) -> Chain:
@@ -195,6 +211,28 @@ class Chain:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
+    def estimate(self, sender: Address, to: Address | None, data: bytes, value: int) -> int:
+        """A gas limit for this call, an eighth above what a trial takes; a call that would fail is `Refused`."""
+        fields = {"from": to_hex(sender), "data": to_hex(data), "value": hex(value)}
+        needed = self._read(read_number, "eth_estimateGas", fields if to is None else {**fields, "to": to_hex(to)})
+        return needed + needed // 8
+
+    def pricing(self) -> tuple[int, int, int]:
+        """The newest block's number and base fee, and the tip that the node suggests, in wei per gas."""
+
+        def read(block: Any) -> tuple[int, int]:
+            return read_number(block["number"]), read_number(block["baseFeePerGas"])
+
+        return *self._read(read, "eth_getBlockByNumber", "latest", False), self._suggested_tip()
+
+    def _suggested_tip(self) -> int:
+        try:
+            return self._read(read_number, "eth_maxPriorityFeePerGas")
+        except Unavailable as error:
+            if error.detail.get("code") != METHOD_NOT_FOUND:
+                raise
+            return DEFAULT_TIP
+
     def prepare(
         self,
         account: Account,
@@ -211,14 +249,11 @@ class Chain:
         """
         chain_id = self.check_chain_id()
         if gas is None:
-            fields = {"from": to_hex(account.address), "data": to_hex(data), "value": hex(value)}
-            needed = self._read(read_number, "eth_estimateGas", fields if to is None else {**fields, "to": to_hex(to)})
-            gas = needed + needed // 8
-        base = self._read(lambda block: read_number(block["baseFeePerGas"]), "eth_getBlockByNumber", "latest", False)
-        tip = self._suggested_tip()
+            gas = self.estimate(account.address, to, data, value)
+        _, base, tip = self.pricing()
         raw = account.sign_transaction(
             chain_id=chain_id,
-            nonce=self.nonce(account.address) if nonce is None else nonce,
+            nonce=self.sending.next_nonce(account.address) if nonce is None else nonce,
             max_priority_fee=tip,
             max_fee=2 * base + tip,
             gas=gas,
@@ -228,58 +263,71 @@ class Chain:
         )
         return Prepared(raw, keccak(raw))
 
-    def _suggested_tip(self) -> int:
-        try:
-            return self._read(read_number, "eth_maxPriorityFeePerGas")
-        except Unavailable as error:
-            if error.detail.get("code") != METHOD_NOT_FOUND:
-                raise
-            return DEFAULT_TIP
-
     def submit(self, prepared: Prepared, *, timeout: float = 180.0) -> Receipt:
         """Send a prepared transaction and wait until a block has it; sending one twice does it once.
 
-        One that its contract reverted is `Refused`; none within `timeout` seconds is `Unavailable`.
+        A node that forgets it is sent it again. One that its contract reverted is `Refused`; none within `timeout`
+        seconds is `Unavailable`.
         """
-        try:
-            self.request("eth_sendRawTransaction", to_hex(prepared.raw))
-        except AllodError:
-            if self.receipt(prepared.tx_hash) is None and not self._is_known(prepared.tx_hash):
-                raise
-        deadline, pause = time.monotonic() + timeout, 0.02
+        deadline, pause, known = time.monotonic() + timeout, 0.02, False
         while (receipt := self.receipt(prepared.tx_hash)) is None:
+            if not known and not self.knows(prepared.tx_hash):
+                self._offer(prepared)
+                known = True
+                continue
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"Transaction {to_hex(prepared.tx_hash)} is sent, but no block has it after {timeout:.0f} s.",
                     hint="Send the same transaction again later; it cannot happen twice.",
                 )
             time.sleep(pause)
-            pause = min(1.0, pause * 1.5)
+            pause, known = min(1.0, pause * 1.5), False
         if not receipt.success:
-            raise self._reverted(receipt)
+            raise self.reverted(receipt)
         return receipt
 
-    def send(
-        self, account: Account, to: Address | None, data: bytes = b"", *, value: int = 0, gas: int | None = None
-    ) -> Receipt:
-        """Sign, send and wait for inclusion. What the contract refuses is `Refused`, with its reason."""
-        with self._guard:
-            turn = self._senders[account.address]
-        with turn:
-            for attempt in range(8):
-                prepared = self.prepare(account, to, data, value=value, gas=gas)
-                try:
-                    return self.submit(prepared)
-                except Refused as error:
-                    # Another process sends for the same account: this transaction can no longer happen, so sign anew.
-                    if not error.detail.get("stale_nonce") or attempt == 7:
-                        raise
-        raise AssertionError("unreachable")
+    def _offer(self, prepared: Prepared) -> None:
+        try:
+            self.submit_raw(prepared.raw)
+        except AllodError:
+            if self.receipt(prepared.tx_hash) is None and not self.knows(prepared.tx_hash):
+                raise
 
-    def _is_known(self, tx_hash: bytes) -> bool:
+    def send(
+        self,
+        account: Account,
+        to: Address | None,
+        data: bytes = b"",
+        *,
+        value: int = 0,
+        gas: int | None = None,
+        key: str | None = None,
+    ) -> Receipt:
+        """Sign, keep, send and wait for inclusion. What the contract refuses is `Refused`, with its reason.
+
+        `key` names the effect: what was sent under it before is not sent again, and its receipt is the answer. See
+        `consent.chain.sending` for what is promised.
+        """
+        return self.sending.send(account, to, data, value=value, gas=gas, key=key)
+
+    def submit_raw(self, raw: bytes) -> None:
+        """Hand a signed transaction to the node, which may have it already (and then says so by an error)."""
+        self.request("eth_sendRawTransaction", to_hex(raw))
+
+    def knows(self, tx_hash: bytes) -> bool:
+        """Whether the node has this transaction, in a block or waiting."""
         return self.request("eth_getTransactionByHash", to_hex(tx_hash)) is not None
 
-    def _reverted(self, receipt: Receipt) -> Refused:
+    def transactions(self, number: int) -> list[tuple[Address, int, bytes]]:
+        """Sender, nonce and hash of every transaction in a block; none where there is no such block."""
+
+        def read(block: Any) -> list[tuple[Address, int, bytes]]:
+            found = [] if block is None else block["transactions"]
+            return [(read_address(tx["from"]), read_number(tx["nonce"]), from_hex(tx["hash"], 32)) for tx in found]
+
+        return self._read(read, "eth_getBlockByNumber", hex(number), True)
+
+    def reverted(self, receipt: Receipt) -> Refused:
         """The refusal in a mined transaction: its call, repeated on the state before its block, names the reason."""
         found = self.request("eth_getTransactionByHash", to_hex(receipt.tx_hash))
         reason, data = "no reason given", "0x"
@@ -325,22 +373,29 @@ class Chain:
             )
 
 
-def open_chain(home: Path, rpc_url: str | None = None) -> Chain:
+def open_chain(home: Path, rpc_url: str | None = None, *, chain_id: int | None = None, patience: float = 0.0) -> Chain:
     """The chain of a home directory: `rpc_url` if given, else its embedded chain, here or in the process that has it.
 
-    A chain held by a process that does not serve it is `Busy`, which names that process.
+    An endpoint (or one of several) that serves another chain than `chain_id` is `Refused`, here and now. A chain held
+    by a process that does not serve it is `Busy`, which names that process.
     """
     if rpc_url is not None:
-        return Chain.http(rpc_url)
+        chain = Chain.http(rpc_url, chain_id=chain_id, patience=patience)
+        try:
+            chain.check_chain_id()
+        except BaseException:
+            chain.close()
+            raise
+        return chain
     from consent.chain.embedded import EmbeddedChain
 
     try:
         return Chain.embedded(EmbeddedChain(home / "chain"), owned=True)
     except Busy:
-        chain = _served(home / "chain" / "endpoint.json")
-        if chain is None:
+        served = _served(home / "chain" / "endpoint.json")
+        if served is None:
             raise
-        return chain
+        return served
 
 
 def _served(note: Path) -> Chain | None:
@@ -374,7 +429,11 @@ def _only_matching(
     topics: Sequence[bytes | Sequence[bytes] | None],
     block_hash: bytes | None,
 ) -> list[Log]:
-    """`logs`, each of which is of the addresses, topics and block that were asked for."""
+    """`logs`, each of which is of the addresses, topics and block that were asked for.
+
+    A log with too few topics does not match one that may be anything (as anvil has it): it is left out.
+    """
+    logs = [log for log in logs if len(log.topics) >= len(topics) or any(topics[len(log.topics) :])]
     for log in logs:
         fits = (not addresses or log.address in addresses) and len(log.topics) >= len(topics)
         fits = fits and (block_hash is None or log.block_hash == block_hash)

@@ -49,9 +49,20 @@ class Contract:
             )
         return self.interface.decode_result(name, len(args), data)
 
-    def transact(self, account: Account, name: str, *args: Any, value: int = 0, gas: int | None = None) -> Receipt:
-        """Send a call from `account` and wait for it; what the contract refuses is `Refused` with its reason."""
-        return self.chain.send(account, self.address, self.encode(name, *args), value=value, gas=gas)
+    def transact(
+        self,
+        account: Account,
+        name: str,
+        *args: Any,
+        value: int = 0,
+        gas: int | None = None,
+        key: str | None = None,
+    ) -> Receipt:
+        """Send a call from `account` and wait for it; what the contract refuses is `Refused` with its reason.
+
+        What was sent under the same `key` before is not sent again (see `Chain.send`).
+        """
+        return self.chain.send(account, self.address, self.encode(name, *args), value=value, gas=gas, key=key)
 
     def events(
         self, name: str, from_block: int | str = 0, to_block: int | str = "latest", **indexed: Any
@@ -72,10 +83,15 @@ class Contract:
 
 
 def create(
-    chain: Chain, account: Account, abi: Sequence[Mapping[str, Any]], bytecode: bytes, *args: Any
+    chain: Chain,
+    account: Account,
+    abi: Sequence[Mapping[str, Any]],
+    bytecode: bytes,
+    *args: Any,
+    key: str | None = None,
 ) -> tuple[Contract, Receipt]:
-    """Deploy `bytecode` with constructor arguments from `account`."""
-    receipt = chain.send(account, None, bytecode + Interface(abi).encode_constructor(args))
+    """Deploy `bytecode` with constructor arguments from `account`; under the same `key` only once."""
+    receipt = chain.send(account, None, bytecode + Interface(abi).encode_constructor(args), key=key)
     if receipt.contract_address is None:
         raise Unavailable("The endpoint reports a deployment without an address.", hint="Use another endpoint.")
     return Contract(chain, receipt.contract_address, abi), receipt

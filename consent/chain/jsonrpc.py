@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from core.errors import Unavailable
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 INTERNAL_ERROR, SERVER_ERROR, TOO_MUCH, REVERTED = -32603, -32000, -32005, 3
 MAX_ANSWER = 256 << 20
+OVERLOADED = (429, 502, 503, 504)  # what a proxy says while its node is away
+PAUSE = 3.0  # seconds between two tries, at most
 
 
 class RpcError(Exception):
@@ -62,17 +65,25 @@ class EmbeddedProvider:
             self._chain.close()
 
 
+class _Away(Unavailable):
+    """The endpoint could not be reached, or the connection broke; `heard` is whether it may have got the request."""
+
+    heard = True
+
+
 class HttpProvider:
     """Posts to an endpoint, over connections that stay open; safe to share between threads.
 
-    An answer takes at most twice `timeout` seconds, however slowly it trickles in.
+    An answer takes at most twice `timeout` seconds, however slowly it trickles in. An endpoint that is away is asked
+    again, ever more slowly, for `patience` seconds; what moves a development chain only where it cannot have heard it.
     """
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    def __init__(self, url: str, *, timeout: float, patience: float = 0.0) -> None:
         import httpx
 
         self._url = url
         self._timeout = timeout
+        self._patience = patience
         self._ids = itertools.count(1)
         try:
             self._client = httpx.Client(timeout=timeout, headers={"content-type": "application/json"}, trust_env=False)
@@ -82,6 +93,17 @@ class HttpProvider:
 
     def request(self, method: str, params: Sequence[Any]) -> Any:
         """Post one call and return its result."""
+        deadline, pause = time.monotonic() + self._patience, 0.1
+        while True:
+            try:
+                return self._post(method, params)
+            except _Away as away:
+                if time.monotonic() + pause > deadline or (away.heard and method.startswith("evm_")):
+                    raise
+            time.sleep(pause)
+            pause = min(PAUSE, pause * 2)
+
+    def _post(self, method: str, params: Sequence[Any]) -> Any:
         import httpx
 
         number = next(self._ids)
@@ -92,15 +114,18 @@ class HttpProvider:
                 for part in response.iter_bytes():
                     answer += part
                     if time.monotonic() > deadline:  # httpx itself bounds the wait for each part only
-                        raise self._unavailable(f"did not finish its answer to {method} in {self._timeout:g} s")
+                        raise self._away(f"did not finish its answer to {method} in {self._timeout:g} s")
                     if len(answer) > MAX_ANSWER:
                         raise self._unavailable(f"answered {method} with more than {MAX_ANSWER} bytes")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unavailable(f"does not answer ({type(error).__name__})") from None
+            away = self._away(f"does not answer ({type(error).__name__})")
+            away.heard = not isinstance(error, httpx.ConnectError)
+            raise away from None
         try:
             document = json.loads(answer)
         except (ValueError, RecursionError):
-            raise self._unavailable(f"answered {method} with HTTP {response.status_code} and no JSON") from None
+            what = f"answered {method} with HTTP {response.status_code} and no JSON"
+            raise (self._away if response.status_code in OVERLOADED else self._unavailable)(what) from None
         if not isinstance(document, dict):
             raise self._unavailable(f"answered {method} with something that is not JSON-RPC")
         failure = document.get("error")
@@ -115,17 +140,25 @@ class HttpProvider:
             raise self._unavailable(f"answered {method} with something that is not JSON-RPC")
         return document["result"]
 
-    def _unavailable(self, what: str) -> Unavailable:
-        from urllib.parse import urlsplit
-
+    @property
+    def name(self) -> str:
+        """Host and port, to name it by: the rest of the address may hold an API key."""
         try:
-            where = urlsplit(self._url).hostname  # the rest of the address may hold an API key
+            parts = urlsplit(self._url)
+            return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or "the given address"
         except ValueError:
-            where = None
-        return Unavailable(
-            f"The chain's RPC endpoint at {where or 'the given address'} {what}.",
+            return "the given address"
+
+    def _unavailable(self, what: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
+        return kind(
+            f"The chain's RPC endpoint at {self.name} {what}.",
             hint="Check the address and that the node runs, then try again.",
         )
+
+    def _away(self, what: str) -> _Away:
+        away = self._unavailable(what, _Away)
+        assert isinstance(away, _Away)
+        return away
 
     def close(self) -> None:
         """Close the connections."""

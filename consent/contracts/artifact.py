@@ -44,6 +44,11 @@ class Artifact:
         """Whether `code`, as `eth_getCode` returns it, is this contract with some immutables behind."""
         return code[: len(self.runtime)] == self.runtime and len(code) == len(self.runtime) + self.immutables
 
+    def constants(self, code: bytes) -> list[bytes]:
+        """The 32-byte words behind the runtime in code that `matches`: what the constructor fixed."""
+        tail = code[len(self.runtime) :]
+        return [tail[start : start + 32] for start in range(0, len(tail), 32)]
+
 
 @lru_cache(maxsize=len(NAMES))
 def load(name: str) -> Artifact:

@@ -20,6 +20,7 @@ from consent.money import base_units
 from consent.order import Order
 from consent.tree import sum_of
 from consent.typed import domain_separator, permit_digest
+from core.encoding import to_hex
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound, Refused
 from core.ids import Address, JobId
 
@@ -53,7 +54,9 @@ def deposit(market: Market, payer: Account, units: int) -> Sent:
         permit_digest(_permit_domain(market), payer.address, market.escrow.address, amount, nonce, deadline)
     )
     v, r, s = signature[64], signature[:32], signature[32:64]
-    return Sent("deposit", market.escrow.transact(payer, "deposit", amount, deadline, v, r, s))
+    # The currency takes each permit once, so a repetition is the same deposit until its nonce has moved on.
+    key = f"deposit {to_hex(market.escrow.address)} {to_hex(payer.address)} {nonce} {amount}"
+    return Sent("deposit", market.escrow.transact(payer, "deposit", amount, deadline, v, r, s, key=key))
 
 
 def _permit_domain(market: Market) -> bytes:
@@ -128,7 +131,8 @@ def confirm(market: Market, runner: Account, order: Order, statement: bytes) -> 
     if runner.address != order.runner:
         raise InvalidInput("Only the job's runner confirms it.")
     args = (order.payer, order.lane, order.times, order.spec, order.root, order.counted_hash, statement)
-    return Sent("confirm", market.escrow.transact(runner, "confirm", *args))
+    key = f"confirm {to_hex(order.job_id)} {to_hex(statement)}"
+    return Sent("confirm", market.escrow.transact(runner, "confirm", *args, key=key))
 
 
 def settle(
@@ -166,6 +170,7 @@ def settle(
         statement,
         order.committee,
         [_compact(signatures[keeper]) if keeper in quorum else _absent(keeper) for keeper in order.keepers],
+        key=f"settle {to_hex(order.job_id)} {to_hex(final_root.to_bytes(32, 'big'))}",
     )
 
 

@@ -5,6 +5,7 @@ Promises: a `Sent` stands for a transaction that a block has and that did not re
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,10 @@ from consent.chain.account import Account
 from consent.chain.client import Chain, Receipt
 from consent.chain.contract import Contract
 from consent.chain.deployment import Deployment
+from core.errors import Unavailable
 from core.ids import Address, Asset
 
+SAFE_TIME, SAFE_PAUSE = 3600, 4.0  # seconds to wait for a safe block at most, and between two looks
 BATCH = 16  # consents of one call, the contracts' bound
 
 
@@ -59,6 +62,28 @@ class Market:
         """The currency's decimals."""
         return int(self.currency.read("decimals"))
 
+    def await_safe(self, number: int, on_wait: Callable[[int], None]) -> None:
+        """Wait until the node calls block `number` safe: keepers believe nothing newer that is to a job's advantage.
+
+        On a development chain, which makes no blocks by itself, empty ones are mined until it is so. `on_wait` hears
+        once how many blocks are missing, if any. `Unavailable` if it takes longer than an hour.
+        """
+        missing = number - self.chain.block("safe").number
+        if missing <= 0:
+            return
+        on_wait(missing)
+        deadline = time.monotonic() + SAFE_TIME
+        while self.chain.block("safe").number < number:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Block {number} is not safe after {SAFE_TIME // 60} minutes.",
+                    hint="The chain does not come to an agreement, or its endpoint lags: run the job again later.",
+                )
+            if self.chain.is_development:
+                self.chain.mine()
+            else:
+                time.sleep(SAFE_PAUSE)
+
     def registered_terms(self, asset: Asset) -> list[bytes]:
         """The hashes of all terms that the asset was registered with, oldest first."""
         events = self.registry.events("Registered", self.deployment.first_block, asset=asset)
@@ -78,12 +103,15 @@ class Relayer:
         """The account that sends."""
         return self.account.address
 
-    def send(self, what: str, contract: Contract, name: str, *args: Any, gas: int | None = None) -> Sent:
+    def send(
+        self, what: str, contract: Contract, name: str, *args: Any, gas: int | None = None, key: str | None = None
+    ) -> Sent:
         """Call `name` and wait for its block; what the contract refuses is `Refused` with its reason.
 
-        Give `gas` where the contract goes on after a failed inner call: an estimate may be too low for that inner call.
+        A `key` names an effect that is wanted once (see `Chain.send`). Give `gas` where the contract goes on after a
+        failed inner call: an estimate may be too low for that inner call.
         """
-        sent = Sent(what, contract.transact(self.account, name, *args, gas=gas))
+        sent = Sent(what, contract.transact(self.account, name, *args, gas=gas, key=key))
         if self._on_sent is not None:
             self._on_sent(sent)
         return sent

@@ -16,6 +16,7 @@ from consent.market.place import Market, Relayer, Sent
 from consent.market.publication import Publication, asset_of
 from consent.terms import Terms
 from consent.typed import register_digest
+from core.encoding import to_hex
 from core.errors import InvalidInput, Refused
 from core.ids import Asset, ObjectId
 from vault.blocks import BlockStore
@@ -82,7 +83,7 @@ def publish(
     signature = owner.sign_hash(
         register_digest(market.chain_id, market.registry.address, owner.address, digest(header), terms.hash)
     )
-    sent = relayer.send(
-        "register", market.registry, "register_by_sig", owner.address, digest(header), terms.hash, signature
-    )
+    args = (owner.address, digest(header), terms.hash, signature)
+    key = f"register {to_hex(signature)}"
+    sent = relayer.send("register", market.registry, "register_by_sig", *args, key=key)
     return Published(asset, publication, cid, sent)

@@ -16,6 +16,7 @@ from consent.keeper.wire import sign as envelope
 from consent.market.granting import consent_id
 from consent.market.place import BATCH, Market, Relayer, Sent
 from consent.typed import surrender_digest
+from core.encoding import to_hex
 from core.errors import InvalidInput
 from core.ids import Address
 
@@ -75,14 +76,16 @@ def sign_revoke_all(market: Market, owner: Account) -> SignedRevocation:
 def relay_revocation(market: Market, relayer: Relayer, revocation: SignedRevocation) -> Sent:
     """Put a signed revocation on chain at the relayer's cost."""
     message, signature = revocation.message, revocation.signature
+    key = f"revoke {to_hex(signature)}"  # whoever sends it and however often: one signature, one revocation
     if isinstance(message, Revoke):
         structs = [consent.as_tuple() for consent in revocation.consents]
         holders = list(revocation.holders)
-        return relayer.send("revoke", market.token, "revoke_by_sig", structs, holders, signature)
+        return relayer.send("revoke", market.token, "revoke_by_sig", structs, holders, signature, key=key)
     if isinstance(message, RevokeNonces):
-        args = (message.owner, message.word, message.mask, signature)
-        return relayer.send("revoke nonces", market.token, "revoke_nonces_by_sig", *args)
-    return relayer.send("revoke all", market.token, "revoke_all_by_sig", message.owner, message.epoch, signature)
+        word = (message.owner, message.word, message.mask, signature)
+        return relayer.send("revoke nonces", market.token, "revoke_nonces_by_sig", *word, key=key)
+    epoch = (message.owner, message.epoch, signature)
+    return relayer.send("revoke all", market.token, "revoke_all_by_sig", *epoch, key=key)
 
 
 def surrender(market: Market, relayer: Relayer, holder: Account, consents: Sequence[Consent]) -> list[Sent]:

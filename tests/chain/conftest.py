@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from consent.chain.client import Chain
 from consent.chain.contract import Contract, create
 from consent.chain.embedded import EmbeddedChain, developer
 from consent.chain.rpc import serving
+from tests.real import running_anvil
 
 DIARY = """
 # pragma version 0.4.3
@@ -85,9 +87,14 @@ def embedded() -> Iterator[EmbeddedChain]:
         yield chain
 
 
-@pytest.fixture(params=["in process", "over http"])
-def chain(request: pytest.FixtureRequest, embedded: EmbeddedChain) -> Iterator[Chain]:
-    """One chain behind each provider: whatever holds for one holds for the other."""
+@pytest.fixture(params=["in process", "over http", pytest.param("anvil", marks=pytest.mark.needs_nodes)])
+def chain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chain]:
+    """A new chain behind each provider and of each make: whatever holds for one holds for the others."""
+    if request.param == "anvil":
+        with running_anvil(tmp_path / "anvil") as node, Chain.http(node.url) as client:
+            yield client
+        return
+    embedded = request.getfixturevalue("embedded")
     if request.param == "in process":
         yield Chain.embedded(embedded)
     else:

@@ -12,7 +12,9 @@ from consent.chain.account import Account
 from consent.chain.client import Chain
 from consent.chain.deployment import Deployment, deploy, deployed, faucet, unit_of
 from consent.chain.embedded import EmbeddedChain, developer
+from consent.chain.outbox import MemoryOutbox
 from consent.contracts import load
+from consent.contracts.artifact import Artifact
 from core.errors import Conflict, InvalidInput, NotFound, Refused
 from core.ids import Address
 
@@ -55,15 +57,63 @@ def test_whatever_does_not_fit_the_chain_is_named(chain: Chain, deployment: Depl
         ({"registry": deployment.escrow}, "DataRegistry"),
         ({"consent_token": OWNER}, "ConsentToken"),
         ({"escrow": deployment.currency}, "JobEscrow"),
-        ({"currency": other.currency}, "escrow belongs"),
-        ({"consent_token": other.consent_token}, "escrow belongs"),
-        ({"escrow": other.escrow}, "escrow belongs"),
-        ({"unit": 10}, "escrow belongs"),
+        ({"currency": other.currency}, "JobEscrow .* for another chain or other contracts"),
+        ({"consent_token": other.consent_token}, "JobEscrow .* for another chain or other contracts"),
+        ({"escrow": other.escrow}, "JobEscrow .* for another chain or other contracts"),
+        ({"unit": 10}, "JobEscrow .* for another chain or other contracts"),
     ):
         with pytest.raises(Conflict, match=words):
             replace(deployment, **wrong).check(chain)  # type: ignore[arg-type]
     with pytest.raises(Conflict, match="DataRegistry"):
         deployment.check(chain, 0)  # before it was deployed
+
+
+def test_contracts_wired_to_others_are_found_out_by_their_views(
+    chain: Chain, deployment: Deployment, dev: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = deploy(chain, dev)
+    monkeypatch.setattr(Artifact, "constants", lambda *_: [])  # as if each word stood for another one
+    with pytest.raises(Conflict, match="escrow belongs to another"):
+        replace(deployment, currency=other.currency).check(chain)
+    monkeypatch.setattr("consent.chain.deployment.unit_of", lambda _: 10)
+    assert [one.what for one in deployment.findings(chain) if one.problem] == ["currency"]
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_an_interrupted_deployment_goes_on_where_it_stopped(dev: Account, after: int) -> None:
+    with EmbeddedChain(None) as embedded:
+        chain, outbox = Chain.embedded(embedded), MemoryOutbox()
+        chain.sending.keep_in(lambda: outbox)
+        honest, sent = chain.submit_raw, list[bytes]()
+
+        def dying(raw: bytes) -> None:
+            if len(sent) == after:
+                raise KeyboardInterrupt
+            sent.append(raw)
+            honest(raw)
+
+        chain.submit_raw = dying  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            deploy(chain, dev, name="here")
+        again = Chain.embedded(embedded)
+        again.sending.keep_in(lambda: outbox)
+        done = deploy(again, dev, name="here")
+        done.check(again)
+        assert again.nonce(dev.address) == 4
+        assert done.first_block == 1
+        assert deploy(again, dev, name="here") == done
+        assert deploy(again, dev, name="there") != done
+
+
+def test_contracts_are_deployed_for_a_currency_that_exists(chain: Chain, deployment: Deployment, dev: Account) -> None:
+    done = deploy(chain, dev, deployment.currency)
+    done.check(chain)
+    assert (done.currency, done.unit) == (deployment.currency, deployment.unit)
+    before = chain.nonce(dev.address)
+    for wrong, words in ((OWNER, "no contract"), (deployment.registry, "no ERC-20")):
+        with pytest.raises(InvalidInput, match=words):
+            deploy(chain, dev, wrong)
+    assert chain.nonce(dev.address) == before
 
 
 def test_a_deployment_is_saved_and_loaded_strictly(tmp_path: Path, deployment: Deployment) -> None:

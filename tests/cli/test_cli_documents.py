@@ -54,6 +54,7 @@ CALLS = {
     "job run": ["1"],
     "job settle": ["1", "--as", "tess"],
     "job verify": ["1"],
+    "chain verify": [],
     "doctor": [],
 }
 # These end in a refusal on the prepared home, each with its own kind of error.
@@ -63,6 +64,7 @@ FAILING = {
     "job reclaim": (["1", "--as", "tess"], "refused"),
     "demo": (["--data", "/nowhere"], "not-found"),
     "chain serve": ([], "invalid-input"),  # with ALLOD_RPC_URL set
+    "chain deploy": ([], "conflict"),
 }
 
 

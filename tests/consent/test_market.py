@@ -287,13 +287,15 @@ def test_revoke_all_ends_every_consent_once(world):
     signed = world.consent(owner, grantee=trainer.address)
     grant(world.market, world.relayer, [signed])
     everything = sign_revoke_all(world.market, owner)
-    relay_revocation(world.market, world.relayer, everything)
+    first = relay_revocation(world.market, world.relayer, everything)
     assert status(world.market, signed.consent, trainer.address) is TokenStatus.OTHER_EPOCH
     again = world.consent(owner, [signed.consent], grantee=trainer.address)
     assert again.consent.epoch == 1
     assert grant(world.market, world.relayer, [again]).skipped == ()
+    assert relay_revocation(world.market, world.relayer, everything) == first  # the same one, sent once
+    elsewhere = Chain(world.market.chain._provider)  # whose outbox does not know it: the contract takes it once
     with pytest.raises(Refused):
-        relay_revocation(world.market, world.relayer, everything)
+        relay_revocation(Market(elsewhere, world.market.deployment), Relayer(elsewhere, developer()), everything)
     assert status(world.market, again.consent, trainer.address) is TokenStatus.LIVE
 
 
@@ -460,7 +462,7 @@ def test_the_keepers_statement_lowers_a_leaf_and_refunds_the_difference(world):
     forged = signatures | {KEEPERS[1].address: one.sign_hash(digest)}
     with pytest.raises(Refused, match="not the keepers"):
         settle(market, world.relayer, order, final.root, bytes(32), forged)
-    settle(market, world.relayer, order, final.root, bytes(32), signatures)
+    settled = settle(market, world.relayer, order, final.root, bytes(32), signatures)
     assert balance(market, trainer.address).deposited == 400
     trees = {tree.root: tree, final.root: final}
     (mine,) = earnings(market, one.address, lambda _, root: trees.get(root))
@@ -468,8 +470,7 @@ def test_the_keepers_statement_lowers_a_leaf_and_refunds_the_difference(world):
     assert earnings(market, two.address, lambda _, root: trees.get(root)) == []
     assert earnings(market, one.address, lambda *_: tree) == []
     assert len(claim(market, world.relayer, [mine]).paid) == 1
-    with pytest.raises(Refused):
-        settle(market, world.relayer, order, final.root, bytes(32), signatures)
+    assert settle(market, world.relayer, order, final.root, bytes(32), signatures) == settled
 
 
 @pytest.mark.parametrize("signers", [(0, 1), (0, 2), (1, 2), (0, 1, 2)])

@@ -14,8 +14,15 @@ from tests.contracts.world import OWNER, STRANGER, TRAINER, World, tree_of
 OTHER_SIDE = 4_242
 
 
+@pytest.fixture
+def world(embedded_world: World) -> World:
+    """Only the embedded chain's id can be changed while it runs."""
+    return embedded_world
+
+
 def call(world: World, to: bytes, data: bytes) -> bytes:
     """A call on the other side of the split: the same state under another chain id."""
+    assert world.embedded is not None
     with mock.patch.object(embedded, "CHAIN_ID", OTHER_SIDE):
         return world.embedded.call(Call(sender=STRANGER.address, to=to, data=data), world.embedded.head)
 

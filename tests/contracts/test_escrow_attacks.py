@@ -205,7 +205,7 @@ def test_a_lane_is_not_opened_twice_in_one_block(rich: World) -> None:
     """Two uses with one `opened` would share their paid bits and could share a job id."""
     wallet = wallet_of(rich)
     rich.chain.mine()
-    now = rich.embedded.next_header().timestamp
+    now = rich.now + 1
     empty = Job(wallet.address, 0, now << 40 | now + DAY, RUNNER.address, rich.spec(), 0, bytes(32))
     first = rich.escrow.encode("open", 0, now + DAY, RUNNER.address, rich.spec(), 0, [], [0, 0, 0])
     second = rich.escrow.encode("open", 0, now + DAY, RUNNER.address, rich.spec(), 0, [], empty.prev)
@@ -278,6 +278,7 @@ def _again(world: World, job: Job) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def claimable(deployed: World) -> Any:
+    assert deployed.embedded is not None
     with deployed.embedded.duplicate() as embedded:
         world = attach(embedded, deployed)
         world.fund(OTHER_OWNER, 10_000)

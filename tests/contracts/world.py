@@ -12,9 +12,10 @@ import pytest
 
 from consent.chain.account import Account
 from consent.chain.answers import Receipt
-from consent.chain.client import Chain
+from consent.chain.client import Block, Chain
 from consent.chain.contract import Contract, Event, create
 from consent.chain.embedded import EmbeddedChain, developer
+from consent.chain.jsonrpc import Provider
 from consent.committee import committee_hash
 from consent.contracts import load
 from consent.grant import Consent, nonce_of
@@ -68,9 +69,9 @@ class Job:
 
 @dataclass
 class World:
-    """The contracts on one chain, and the words in which tests act on them."""
+    """The contracts on one chain, and the words in which tests act on them. `embedded` is None on anvil."""
 
-    embedded: EmbeddedChain
+    embedded: EmbeddedChain | None
     chain: Chain
     registry: Contract
     token: Contract
@@ -302,6 +303,23 @@ def compiled(name: str) -> tuple[list[dict[str, Any]], bytes]:
     return output["abi"], bytes.fromhex(output["bytecode"][2:])
 
 
+class AnvilChain(Chain):
+    """An anvil chain whose blocks are a second apart, as those of the embedded one are while they come quickly.
+
+    `begin` is the time of its next block, by default the present.
+    """
+
+    def __init__(self, provider: Provider, *, begin: int | None = None) -> None:
+        super().__init__(provider)
+        self.request("anvil_setBlockTimestampInterval", 1)
+        if begin is not None:
+            self.request("evm_setNextBlockTimestamp", begin)
+
+    def advance(self, seconds: int) -> Block:
+        self.request("evm_setNextBlockTimestamp", self.block().timestamp + seconds)
+        return self.mine()
+
+
 def attach(embedded: EmbeddedChain, deployed: World) -> World:
     """The same contracts on a copy of their chain, whose time is the present however old the original is."""
     chain = Chain.embedded(embedded)
@@ -317,7 +335,12 @@ def attach(embedded: EmbeddedChain, deployed: World) -> World:
 
 def build_world(embedded: EmbeddedChain) -> World:
     """Deploy every contract on a fresh chain and give the people ether."""
-    chain, dev = Chain.embedded(embedded), developer()
+    return deploy_world(Chain.embedded(embedded), embedded)
+
+
+def deploy_world(chain: Chain, embedded: EmbeddedChain | None = None) -> World:
+    """The same on a chain of any make."""
+    dev = developer()
 
     def make(name: str, *args: Any) -> Contract:
         artifact = load(name)

@@ -51,6 +51,20 @@ def test_a_revoked_consent_is_told_once_and_never_comes_back() -> None:
     assert ADA in watch.ended
 
 
+def test_an_answer_that_took_a_minute_is_asked_for_again() -> None:
+    world = World()
+    watch, look, delays = world.watch(), world.look, [60.0, 11.0, 1.0]
+
+    def slow() -> dict[ConsentId, str]:
+        world.now += delays.pop(0)
+        return look()
+
+    watch._look = slow
+    watch.before_step()
+    assert delays == []
+    assert world.now - 1.0 == watch._asked
+
+
 @pytest.mark.parametrize("seconds_a_step", [0.0, 0.3, 2.0, 7.0, 30.0])
 def test_no_step_begins_on_older_knowledge(seconds_a_step: float) -> None:
     world = World()
