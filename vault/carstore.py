@@ -15,6 +15,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import wait
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -36,10 +37,10 @@ from vault.carreplay import (
     segment_path,
     segment_sizes,
 )
+from vault.cartail import Tail
 from vault.cid import CID_SIZE, DAG_CBOR, Cid
 
 ROLL_AT = 256 << 20  # bytes; a segment is closed before it grows past this
-_WRITEBACK = 8 << 20  # bytes between nudges to the kernel
 _OPEN_FILES = 64
 
 _Result = TypeVar("_Result")
@@ -55,9 +56,7 @@ class CarStore:
         self._mutex = threading.RLock()
         self._lock = Lock(path / "LOCK", what="The block store")
         self._files: OrderedDict[int, SegmentFile] = OrderedDict()
-        self._writing: SegmentFile | None = None  # the segment being appended to, while the lock is held
-        self._end = 0
-        self._nudged = 0
+        self._tail: Tail | None = None  # the log's end being appended to, while the lock is held
         self._unsynced: list[SegmentFile] = []
         self._dirty = False  # something was put or deleted since the last flush
         self._damaged: set[Cid] = set()
@@ -93,6 +92,9 @@ class CarStore:
                 at = self._lookup(cid)
                 if at is None:
                     raise absent(cid)
+                if self._tail is not None and self._tail.holds(at.segment, at.offset + at.length):
+                    with self._all_or_nothing():
+                        self._tail.settle()
                 try:
                     segment = self._segment(at.segment)
                 except FileNotFoundError:  # compacted away by another process since the look-up
@@ -140,7 +142,7 @@ class CarStore:
     def flush(self) -> None:
         with self._mutex:
             self._own_up()
-            if self._writing is not None:
+            if self._tail is not None:
                 self._commit()
                 with contextlib.suppress(Unavailable):  # no room to tidy up in; what was put is durable
                     self._mending(self._compact_if_half_dead)
@@ -199,7 +201,7 @@ class CarStore:
 
     def _follow(self) -> bool:
         """Open the index anew if other processes have left ours behind; whether they had."""
-        if self._writing is not None:
+        if self._tail is not None:
             return False
         # An index file follows the commits of others by itself; a copy in memory does not.
         outdated = segment_sizes(self._path) != self._seen if self._index.is_copy else self._index.replaced
@@ -209,8 +211,8 @@ class CarStore:
         return outdated
 
     def _segment(self, number: int) -> SegmentFile:
-        if self._writing is not None and self._writing.number == number:
-            return self._writing
+        if self._tail is not None and self._tail.segment.number == number:
+            return self._tail.segment
         segment = self._files.get(number)
         if segment is None:
             segment = SegmentFile(segment_path(self._path, number), number)
@@ -234,7 +236,7 @@ class CarStore:
         if self._read_only:
             self._index.close()
             self._index = remake_index_in_memory(self._path)
-        elif self._writing is None:
+        elif self._tail is None:
             with self._lock:
                 self._index.close()
                 self._index = remake_index(self._path, repair=True)
@@ -258,12 +260,9 @@ class CarStore:
             self._dirty = True
             self._mending(lambda: self._insert(cid, data))
             self._damaged.discard(cid)
-            segment, end = self._writing, self._end
-            if segment is None or end - self._nudged < _WRITEBACK:
-                return
-            self._nudged = end
-        with contextlib.suppress(OSError):  # only a hint; and as it may wait for the disk, not under the mutex
-            segment.start_writeback(end)
+            crowd = self._tail.crowd() if self._tail is not None else None
+        if crowd is not None:
+            wait([crowd])  # for the disk, so not under the mutex; whether it went well is seen when its buffer is due
 
     def _has(self, cid: Cid) -> bool:
         return cid not in self._damaged and self._lookup(cid) is not None
@@ -273,7 +272,7 @@ class CarStore:
         if self._read_only:
             raise Denied("This block store was opened for reading only.", hint="Open it for writing.")
         self._opened()
-        if self._writing is not None:
+        if self._tail is not None:
             return
         self._lock.acquire()
         with self._all_or_nothing():
@@ -283,11 +282,11 @@ class CarStore:
             last = max(sizes, default=0)
             self._index.begin()
             if last in sizes:
-                self._writing = SegmentFile(segment_path(self._path, last), last, os.O_RDWR)
-                self._end = self._nudged = sizes[last]
-                self._unsynced = [self._writing]
+                segment = SegmentFile(segment_path(self._path, last), last, os.O_RDWR)
+                self._unsynced = [segment]
+                self._tail = Tail(segment, sizes[last])
             else:
-                self._writing = self._new_segment(0)
+                self._tail = Tail(self._new_segment(0), len(HEADER))
 
     def _catch_up(self) -> None:
         try:
@@ -305,11 +304,13 @@ class CarStore:
         self._unsynced.append(segment)
         segment.write(0, [HEADER])
         sync_directory(self._path)
-        if self._writing is not None:
-            self._index.set_mark(self._writing.number, self._end)
-        self._end = self._nudged = len(HEADER)
-        self._index.set_mark(number, self._end)
+        self._index.set_mark(number, len(HEADER))
         return segment
+
+    def _roll(self, tail: Tail) -> None:
+        """Go on in a new segment."""
+        self._index.set_mark(tail.segment.number, tail.end)
+        tail.move_to(self._new_segment(tail.segment.number + 1), len(HEADER))
 
     def _insert(self, cid: Cid, data: Data) -> None:
         with self._all_or_nothing():
@@ -317,9 +318,9 @@ class CarStore:
             self._index.insert(cid, at, frame)
 
     def _bury(self, cid: Cid) -> None:
-        assert self._writing is not None
+        assert self._tail is not None
         # The position decides, not the name: a copy put later lives.
-        before = position(self._writing.number, self._end)
+        before = position(self._tail.segment.number, self._tail.end)
         note = encode_tombstone(cid, before)
         with self._all_or_nothing():
             self._write_note(note)
@@ -331,24 +332,22 @@ class CarStore:
 
     def _append(self, cid: Cid, data: Data) -> tuple[Location, int]:
         """Write one record at the end of the log: where its data lies, and how long its frame is."""
-        assert self._writing is not None
+        assert self._tail is not None
         length = memoryview(data).nbytes
         frame = encode_frame(cid, length)
-        total = len(frame) + length
-        if self._end + total > self._roll_at and self._end > len(HEADER):
-            self._writing = self._new_segment(self._writing.number + 1)
-        self._writing.write(self._end, [frame, data])
-        at = Location(position(self._writing.number, self._end + len(frame)), length)
-        self._end += total
+        if self._tail.end + len(frame) + length > self._roll_at and self._tail.end > len(HEADER):
+            self._roll(self._tail)
+        at = Location(position(self._tail.segment.number, self._tail.end + len(frame)), length)
+        self._tail.append([frame, data])
         return at, len(frame)
 
     def _commit(self) -> None:
         """Make all that was written durable, then visible to others, in this order."""
-        assert self._writing is not None
-        number = self._writing.number
+        assert self._tail is not None
+        segment, end = self._tail.segment, self._tail.end
 
         def publish() -> None:
-            self._index.set_mark(number, self._end)
+            self._index.set_mark(segment.number, end)
             self._index.commit()
             self._index.begin()
 
@@ -356,17 +355,23 @@ class CarStore:
             self._sync()
             self._mending(publish)
         self._dirty = False
-        self._unsynced = [self._writing]
+        self._unsynced = [segment]
 
     def _sync(self) -> None:
+        if self._tail is not None:
+            self._tail.settle()
         for segment in self._unsynced:
             segment.sync()
 
     def _release(self) -> None:
         self._index.rollback()
-        self._writing = None
-        self._unsynced = []
+        self._stop()
         self._lock.release()
+
+    def _stop(self) -> None:
+        tail, self._tail, self._unsynced = self._tail, None, []
+        if tail is not None:
+            tail.close()
 
     @contextlib.contextmanager
     def _all_or_nothing(self) -> Generator[None]:
@@ -393,16 +398,16 @@ class CarStore:
 
     def _abandon(self) -> None:
         self._lost = self._lost or self._dirty
+        unsynced = self._unsynced
+        self._stop()  # nobody writes any more when the log is cut
         with contextlib.suppress(AllodError, OSError, BadIndex):
             self._index.rollback()
             marks = self._index.marks()
-            for segment in self._unsynced:
+            for segment in unsynced:
                 if segment.number in marks:
                     segment.truncate(marks[segment.number].end)
                 else:
                     segment_path(self._path, segment.number).unlink()
-        self._writing = None
-        self._unsynced = []
         self._dirty = False
         self._lock.release()
 
@@ -425,9 +430,9 @@ class CarStore:
 
     def _evacuate(self, number: int) -> bool:
         """Append what lives in the segment to the log's end; False if something there cannot be read."""
-        assert self._writing is not None
-        if number == self._writing.number:
-            self._writing = self._new_segment(number + 1)
+        assert self._tail is not None
+        if number == self._tail.segment.number:
+            self._roll(self._tail)
         source = self._segment(number)
         # A tombstone is still needed while another segment before it holds dead blocks.
         graves = [position(n, 0) for n, mark in self._index.marks().items() if n != number and mark.dead]

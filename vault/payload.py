@@ -2,8 +2,8 @@
 
 `seal` and `seal_into` read a source once and encrypt it in segments (see `vault.segments`); `open_payload`,
 `open_range` and `open_to_file` give plaintext back, each segment only after it was authenticated, in order. Two
-threads share the work: hashing and AES-GCM leave Python's lock. A failed open leaves no file, and a source that
-changes while it is read is an error, never a torn object.
+threads share the work: reading, hashing and AES-GCM leave Python's lock. A failed open leaves no file, and a source
+that changes while it is read is an error, never a torn object.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import contextlib
 import os
 import secrets
 import stat
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -64,7 +66,7 @@ Progress = Callable[[int], None]  # called in the caller's thread with plaintext
 _Result = TypeVar("_Result")
 
 _WORKERS = 2
-_SLOTS = 4  # segments in flight: two at work, one being read, one waiting its turn
+_SLOTS = 4  # segments in flight: two at work, two waiting their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def seal(
     `dek` must be fresh random bytes for this object. Raises `Conflict` if the source changes meanwhile.
     """
     key = _fresh_key(dek, vault_id, object_id)
-    return _seal(source, key, lambda _segment: None, lambda index, segment, _: sink(index, segment))
+    return _seal(source, key, bytes, lambda piece, segment: sink(piece.index, memoryview(segment)))
 
 
 def seal_into(
@@ -115,10 +117,10 @@ def seal_into(
     key = _fresh_key(dek, vault_id, object_id)
     builder = FileBuilder(store.put)
 
-    def collect(index: int, segment: memoryview, cid: Cid) -> None:
-        builder.add(cid, len(segment))
+    def collect(piece: _Piece, cid: Cid) -> None:
+        builder.add(cid, piece.sealed_size)
         if progress is not None:
-            progress(len(segment) - TAG - (HEADER if index == 0 else 0))
+            progress(piece.size)
 
     sealed = _seal(source, key, lambda segment: store.add(RAW, segment), collect)
     root, size = builder.finish()
@@ -189,74 +191,108 @@ def _fresh_key(dek: bytes, vault_id: VaultId, object_id: ObjectId) -> SegmentKey
     return SegmentKey(dek, header, associated_data(vault_id, object_id))
 
 
-class _Pieces:
-    """Cuts a source into the plaintext pieces of segments, knowing of each whether it is the last."""
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A segment's plaintext to come. `read(buffer)` gives it, in `buffer` or elsewhere; once, in any thread."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._carry = b""
-        self._index = 0
-        self.total = 0
+    index: int
+    size: int
+    last: bool
+    read: Callable[[memoryview], memoryview]
 
-    def next_into(self, buffer: memoryview) -> tuple[int, int, bool]:
-        """(index, length, last) of the next piece, now at the start of `buffer`, which has room for REST + 1."""
+    @property
+    def sealed_size(self) -> int:
+        return self.size + TAG + (HEADER if self.index == 0 else 0)
+
+
+def _pieces(source: BinaryIO | Path, stream: BinaryIO, expected: int | None) -> Iterator[_Piece]:
+    # A stream from elsewhere may give other bytes than its descriptor does, such as a gzip file's.
+    if isinstance(source, Path) and expected is not None:
+        return _pieces_of_file(stream.fileno(), expected)
+    return _pieces_of_stream(stream)
+
+
+def _pieces_of_file(fd: int, size: int) -> Iterator[_Piece]:
+    """Each is read where it is sealed, by the same thread: what lies in its processor's cache need not move."""
+    for index in range(segment_count(ciphertext_size(size))):
+        start, stop = plaintext_start(index), min(size, plaintext_start(index + 1))
+        yield _Piece(index, stop - start, stop == size, partial(_read_at, fd, start, stop - start))
+    if os.pread(fd, 1, size):  # it grows, or its size was never true, as below /proc
+        raise _changed()
+
+
+def _read_at(fd: int, offset: int, size: int, buffer: memoryview) -> memoryview:
+    rest = buffer[:size]
+    while rest:
+        got = os.preadv(fd, [rest], offset)
+        if got == 0:
+            raise _changed()
+        offset, rest = offset + got, rest[got:]
+    return buffer[:size]
+
+
+def _pieces_of_stream(stream: BinaryIO) -> Iterator[_Piece]:
+    """Read in order, in the thread that iterates: there Ctrl-C ends the waiting for a pipe."""
+    index, carry, last = 0, b"", False
+    while not last:
         # One byte more than the piece tells whether another follows; it opens the next piece.
-        capacity = FIRST if self._index == 0 else REST
-        buffer[: len(self._carry)] = self._carry
-        filled = len(self._carry) + read_full(self._stream, buffer[len(self._carry) : capacity + 1])
-        last = filled <= capacity
-        length = min(filled, capacity)
-        self._carry = bytes(buffer[length:filled])
-        index, self._index = self._index, self._index + 1
-        self.total += length
-        return index, length, last
+        capacity = FIRST if index == 0 else REST
+        buffer = memoryview(bytearray(capacity + 1))
+        buffer[: len(carry)] = carry
+        filled = len(carry) + read_full(stream, buffer[len(carry) :])
+        last, size = filled <= capacity, min(filled, capacity)
+        carry = bytes(buffer[size:filled])
+        yield _Piece(index, size, last, partial(_as_read, buffer[:size]))
+        index += 1
+
+
+def _as_read(plain: memoryview, _buffer: memoryview) -> memoryview:
+    return plain
 
 
 def _seal(
     source: BinaryIO | Path,
     key: SegmentKey,
     work: Callable[[memoryview], _Result],
-    done: Callable[[int, memoryview, _Result], None],
+    done: Callable[[_Piece, _Result], None],
 ) -> Sealed:
-    """`work` runs on each sealed segment in a worker thread, `done` in order in this one."""
+    """`work` runs on each sealed segment, valid during the call, in a worker thread; `done` in order in this one."""
+    mine = threading.local()  # each worker's own memory, so that it stays in the cache of one processor
 
-    def run(index: int, last: bool, plain: memoryview, cipher: memoryview) -> tuple[memoryview, _Result]:
-        segment = cipher[: key.seal(index, last, plain, cipher)]
-        return segment, work(segment)
+    def prepare() -> None:
+        mine.plain, mine.cipher = memoryview(bytearray(REST)), memoryview(bytearray(SEGMENT))
 
-    with _unchanging(source) as (stream, expected), ThreadPoolExecutor(_WORKERS, "seal") as pool:
-        pieces = _Pieces(stream)
-        free = [(memoryview(bytearray(REST + 1)), memoryview(bytearray(SEGMENT))) for _ in range(_SLOTS)]
-        flying: deque[tuple[int, tuple[memoryview, memoryview], Future[tuple[memoryview, _Result]]]] = deque()
-        size = 0
+    def run(piece: _Piece) -> _Result:
+        plain = piece.read(mine.plain)
+        return work(mine.cipher[: key.seal(piece.index, piece.last, plain, mine.cipher)])
 
-        def land() -> int:
-            index, slot, future = flying.popleft()
-            segment, result = future.result()
-            done(index, segment, result)
-            free.append(slot)
-            return len(segment)
+    flying: deque[tuple[_Piece, Future[_Result]]] = deque()
+    total = size = 0
 
+    def land() -> int:
+        piece, future = flying.popleft()
+        done(piece, future.result())
+        return piece.sealed_size
+
+    with _unchanging(source) as (stream, expected), ThreadPoolExecutor(_WORKERS, "seal", prepare) as pool:
         try:
-            last = False
-            while not last:
-                if not free:
-                    size += land()
-                slot = free.pop()
-                index, length, last = pieces.next_into(slot[0])
-                if expected is not None and pieces.total > expected:
+            for piece in _pieces(source, stream, expected):
+                total += piece.size
+                if expected is not None and total > expected:
                     raise _changed()
-                flying.append((index, slot, pool.submit(run, index, last, slot[0][:length], slot[1])))
+                if len(flying) == _SLOTS:
+                    size += land()
+                flying.append((piece, pool.submit(run, piece)))
             while flying:
                 size += land()
         finally:
-            for _, _, future in flying:
+            for _, future in flying:
                 future.cancel()
-        if expected is not None and pieces.total < expected:
+        if expected is not None and total < expected:
             raise _changed()
-    if size != ciphertext_size(pieces.total):
+    if size != ciphertext_size(total):
         raise AssertionError("the segments do not add up")
-    return Sealed(pieces.total, size)
+    return Sealed(total, size)
 
 
 @contextlib.contextmanager

@@ -636,8 +636,9 @@ def test_a_full_disk_is_told_and_what_was_flushed_stays(tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(carlog.os, "pwritev", full)
+        store.add(RAW, block(2))  # into memory, for now
         with pytest.raises(Unavailable, match="No space"):
-            store.add(RAW, block(2))
+            store.flush()
     with pytest.raises(Unavailable, match="earlier failure"):
         store.flush()
     assert {cid: store.get(cid) for cid in store.cids()} == expected(range(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import itertools
@@ -422,6 +423,79 @@ def test_a_file_that_changes_while_it_is_sealed_is_an_error(
     path.write_bytes(pattern(3 * SEGMENT))
     with Meddling(path, meddle) as source, pytest.raises(Conflict, match="changed while"):
         thing.seal(source)
+
+
+def on_read(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[int, Callable[..., int], int, list[Any], int], int]
+) -> None:
+    """Have `read(number, real, fd, views, offset)` called for every read from a file given by its path."""
+    real, numbers = os.preadv, itertools.count(1)
+    monkeypatch.setattr(
+        payload_module.os, "preadv", lambda fd, views, offset: read(next(numbers), real, fd, views, offset)
+    )
+
+
+@pytest.mark.parametrize("meddle", [grow, shrink, rewrite])
+def test_so_it_is_where_the_file_is_given_by_its_path(
+    thing: Object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(pattern(3 * SEGMENT))
+
+    def read(number: int, real: Callable[..., int], *arguments: Any) -> int:
+        if number == 2:
+            meddle(path)
+        return real(*arguments)
+
+    on_read(monkeypatch, read)
+    with pytest.raises(Conflict, match="changed while"):
+        thing.seal(path)
+
+
+def test_a_file_may_be_read_in_small_parts(thing: Object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pattern(FIRST + 77))
+    on_read(monkeypatch, lambda _number, real, fd, views, offset: real(fd, [views[0][:4097]], offset))
+    assert b"".join(thing.open(thing.seal(path))) == pattern(FIRST + 77)
+
+
+def test_a_file_that_cannot_be_read_further_ends_the_sealing_with_its_error(
+    thing: Object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pattern(6 * SEGMENT))
+
+    def read(number: int, real: Callable[..., int], *arguments: Any) -> int:
+        if number == 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*arguments)
+
+    on_read(monkeypatch, read)
+    before = threading.active_count()
+    with pytest.raises(OSError, match="Input/output"):
+        thing.seal(path)
+    assert threading.active_count() == before
+
+
+def test_a_file_that_has_more_than_its_size_is_an_error(thing: Object) -> None:
+    path = Path("/proc/self/status")
+    assert path.stat().st_size == 0
+    with pytest.raises(Conflict, match="changed while"):
+        thing.seal(path)
+
+
+def test_a_stream_is_read_by_the_caller_whom_ctrl_c_interrupts(thing: Object) -> None:
+    class Interrupted(io.BytesIO):
+        def readinto(self, buffer: Any) -> int:
+            assert threading.current_thread() is caller
+            if self.tell() > 2 * SEGMENT:
+                raise KeyboardInterrupt
+            return super().readinto(buffer)
+
+    caller, before = threading.current_thread(), threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        thing.seal(Interrupted(pattern(5 * SEGMENT)))
+    assert threading.active_count() == before
 
 
 def test_a_file_that_ends_before_its_size_is_an_error(thing: Object, tmp_path: Path) -> None:
