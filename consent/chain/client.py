@@ -380,13 +380,9 @@ def open_chain(home: Path, rpc_url: str | None = None, *, chain_id: int | None =
     by a process that does not serve it is `Busy`, which names that process.
     """
     if rpc_url is not None:
-        chain = Chain.http(rpc_url, chain_id=chain_id, patience=patience)
-        try:
-            chain.check_chain_id()
-        except BaseException:
-            chain.close()
-            raise
-        return chain
+        with Chain.http(rpc_url, chain_id=chain_id) as first:  # a wrong address is told at once, not waited for
+            found = first.check_chain_id()
+        return Chain.http(rpc_url, chain_id=found, patience=patience)
     from consent.chain.embedded import EmbeddedChain
 
     try:

@@ -28,6 +28,9 @@ class Fate(StrEnum):
     VOID = "void"  # another transaction has its nonce, and it was given up
 
 
+ALIVE = (Fate.SENT, Fate.MINED)  # what stands under its key
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One signed transaction and when it was signed, in Unix seconds."""
@@ -64,6 +67,11 @@ class Outgoing:
     number: int = 0
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it happened or can still happen under its nonce."""
+        return self.fate in ALIVE
+
+    @property
     def newest(self) -> Attempt:
         """What was signed last."""
         return self.attempts[-1]
@@ -96,10 +104,10 @@ class Outbox(Protocol):
         """Add something signed for the same nonce."""
 
     def move(self, number: int, nonce: int, to: int, attempt: Attempt) -> bool:
-        """Give the one that has `nonce` another, with what was signed for it; False if it or the nonce is taken."""
+        """Give one that is alive and has `nonce` another, with what was signed for it; False if either is not so."""
 
-    def mark(self, number: int, fate: Fate) -> None:
-        """Note its fate. One that did not come to be gives its key back."""
+    def mark(self, number: int, nonce: int, fate: Fate) -> bool:
+        """Note the fate of one that is alive and has `nonce`; False if it is not so. A dead one gives its key back."""
 
     def remove(self, number: int) -> None:
         """Forget one that no node ever took."""
@@ -160,20 +168,20 @@ class MemoryOutbox:
         """See `Outbox`."""
         with self._guard:
             one = self._all[number]
-            taken = [
-                other.nonce for other in self._all.values() if (other.chain, other.sender) == (one.chain, one.sender)
-            ]
-            if one.nonce != nonce or to in taken:
+            ours = [other for other in self._all.values() if (other.chain, other.sender) == (one.chain, one.sender)]
+            if one.nonce != nonce or not one.is_alive or any(other.nonce == to for other in ours):
                 return False
             self._all[number] = replace(one, nonce=to, fate=Fate.SENT, attempts=(*one.attempts, attempt))
             return True
 
-    def mark(self, number: int, fate: Fate) -> None:
+    def mark(self, number: int, nonce: int, fate: Fate) -> bool:
         """See `Outbox`."""
         with self._guard:
             one = self._all[number]
-            kept = one.key if fate in (Fate.SENT, Fate.MINED) else None
-            self._all[number] = replace(one, fate=fate, key=kept)
+            if one.nonce != nonce or not one.is_alive:
+                return False
+            self._all[number] = replace(one, fate=fate, key=one.key if fate in ALIVE else None)
+            return True
 
     def remove(self, number: int) -> None:
         """See `Outbox`."""

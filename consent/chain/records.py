@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Engine, ForeignKey, LargeBinary, String, UniqueConstraint, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from consent.chain.outbox import Attempt, Fate, Outgoing
+from consent.chain.outbox import ALIVE, Attempt, Fate, Outgoing
 from core.database import Base, UtcTime, transaction
 from core.ids import Address
 
@@ -103,29 +104,32 @@ class DurableOutbox:
 
     def move(self, number: int, nonce: int, to: int, attempt: Attempt) -> bool:
         """See `Outbox`."""
-        change = update(OutgoingRow).where(OutgoingRow.number == number, OutgoingRow.nonce == nonce)
         try:
             with transaction(self._engine) as session:
-                changed = session.execute(change.values(nonce=to, fate=Fate.SENT).returning(OutgoingRow.number)).all()
+                changed = _change(session, number, nonce, {"nonce": to, "fate": Fate.SENT})
                 if changed:
                     session.add(_row(number, attempt))
-                return bool(changed)
+                return changed
         except IntegrityError:
             return False
 
-    def mark(self, number: int, fate: Fate) -> None:
+    def mark(self, number: int, nonce: int, fate: Fate) -> bool:
         """See `Outbox`."""
         with transaction(self._engine) as session:
-            row = session.get_one(OutgoingRow, number)
-            row.fate = fate
-            if fate not in (Fate.SENT, Fate.MINED):
-                row.key = None
+            return _change(session, number, nonce, {"fate": fate, **({} if fate in ALIVE else {"key": None})})
 
     def remove(self, number: int) -> None:
         """See `Outbox`."""
         with transaction(self._engine) as session:
             session.execute(delete(AttemptRow).where(AttemptRow.outgoing == number))
             session.execute(delete(OutgoingRow).where(OutgoingRow.number == number))
+
+
+def _change(session: Session, number: int, nonce: int, values: dict[str, Any]) -> bool:
+    """Change the row if it is alive and has that nonce: the database decides between two that try."""
+    wanted = update(OutgoingRow).where(OutgoingRow.number == number, OutgoingRow.nonce == nonce)
+    wanted = wanted.where(OutgoingRow.fate.in_(ALIVE))
+    return bool(session.execute(wanted.values(**values).returning(OutgoingRow.number)).all())
 
 
 def _row(number: int, attempt: Attempt) -> AttemptRow:

@@ -169,7 +169,7 @@ class Sending:
     def _done(self, ours: Outgoing, receipt: Receipt) -> Receipt:
         fate = Fate.MINED if receipt.success else Fate.REVERTED
         if ours.fate != fate:
-            self.outbox.mark(ours.number, fate)
+            self.outbox.mark(ours.number, ours.nonce, fate)
         if not receipt.success:
             raise self._chain.reverted(receipt)
         return receipt
@@ -187,16 +187,19 @@ class Sending:
         return False
 
     def _move(self, ours: Outgoing, signer: Account | None) -> bool:
-        """Sign the same again under a free nonce; where that is not ours to do or has become moot, give it up."""
+        """Sign the same again for a free nonce; False where that is not ours to do, and it is given up.
+
+        Another process may do the same at the same time: what it did counts then.
+        """
         wanted = ours.newest.transaction
         if signer is None:
-            self.outbox.mark(ours.number, Fate.VOID)
-            return False
+            return not self.outbox.mark(ours.number, ours.nonce, Fate.VOID)
         try:
             self._chain.estimate(ours.sender, wanted.to, wanted.data, wanted.value)
-        except Refused:
-            self.outbox.mark(ours.number, Fate.VOID)
-            raise
+        except Refused:  # it has become moot
+            if self.outbox.mark(ours.number, ours.nonce, Fate.VOID):
+                raise
+            return True
         _, base, tip = self._chain.pricing()
         nonce = self.next_nonce(ours.sender)
         wanted = wanted._replace(nonce=nonce, max_priority_fee=tip, max_fee=2 * base + tip)
@@ -207,14 +210,14 @@ class Sending:
         """See that a node has it, and every one before it; `used` is the account's next nonce on chain."""
         line = self.outbox.between(self._genesis, ours.sender, used, ours.nonce)
         for one in line:
-            if one.fate in (Fate.SENT, Fate.MINED):
+            if one.is_alive:
                 self._offer(one)
                 if signer is not None and one.nonce == used and self._is_old(one):
                     self._outbid(one, signer)
         hole = self._chain.nonce(ours.sender)
         if signer is not None and used <= hole < ours.nonce and self._is_old(ours):
             kept = next((one for one in line if one.nonce == hole), None)
-            if kept is None or kept.fate not in (Fate.SENT, Fate.MINED):
+            if kept is None or not kept.is_alive:
                 self._fill(hole, kept, signer)
 
     def _offer(self, one: Outgoing) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from allod import schema
 from consent.chain.account import Account, read_transaction
-from consent.chain.outbox import Attempt, Fate, MemoryOutbox, Outbox, Outgoing
+from consent.chain.outbox import ALIVE, Attempt, Fate, MemoryOutbox, Outbox, Outgoing
 from consent.chain.records import DurableOutbox
 from core.database import open_engine
 from core.errors import InvalidInput
@@ -91,12 +91,15 @@ def test_moving_is_for_whoever_is_first(outbox: Outbox) -> None:
 def test_only_what_did_not_come_to_be_gives_its_key_back(outbox: Outbox, fate: Fate) -> None:
     kept = outbox.add(outgoing(3, "confirm"))
     assert kept is not None
-    outbox.mark(kept.number, fate)
+    assert not outbox.mark(kept.number, 4, fate)  # of a nonce that it has no more
+    assert outbox.mark(kept.number, 3, fate)
     found = outbox.find(CHAIN, "confirm")
-    if fate in (Fate.SENT, Fate.MINED):
+    if fate in ALIVE:
         assert found == replace(kept, fate=fate)
     else:
         assert found is None
+        assert not outbox.mark(kept.number, 3, Fate.SENT)  # the dead stay dead
+        assert not outbox.move(kept.number, 3, 7, signed(7))
         assert outbox.add(outgoing(4, "confirm")) is not None
     assert outbox.add(outgoing(3)) is None  # its nonce stays its own
 

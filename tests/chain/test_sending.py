@@ -14,7 +14,7 @@ from allod import schema
 from allod.nodes import AnvilNode
 from consent.chain.account import Account
 from consent.chain.client import Chain
-from consent.chain.contract import Contract
+from consent.chain.contract import Contract, create
 from consent.chain.embedded import EmbeddedChain
 from consent.chain.jsonrpc import SERVER_ERROR, EmbeddedProvider, Provider, RpcError
 from consent.chain.outbox import Fate, MemoryOutbox, Outbox
@@ -23,6 +23,7 @@ from consent.chain.sending import Sending
 from core.database import open_engine
 from core.errors import AllodError, Refused, Unavailable
 from core.ids import Address
+from tests.chain.conftest import Compiled
 from tests.real import running_anvil
 
 PAYEE, SINK = Address(b"\xab" * 20), Address(b"\xcd" * 20)
@@ -199,6 +200,42 @@ def test_a_node_that_lags_with_receipts_is_no_reason_to_send_again(
     chain.send(dev, PAYEE, value=5)
     assert chain.balance(PAYEE) == 5
     assert len(faulty.sent) == 1
+
+
+@pytest.mark.parametrize("moot", [False, True])
+def test_what_another_account_left_with_a_lost_nonce_is_taken_over(
+    faulty: Faulty, outbox: DurableOutbox, dev: Account, diary: Compiled, moot: bool
+) -> None:
+    """Two accounts and one key: the first dies before it sends and loses its nonce, the second does the work."""
+    other = Account(b"\5" * 32)
+    plain = process(faulty, MemoryOutbox())
+    plain.send(dev, other.address, value=10**18)
+    book = create(plain, dev, diary.abi, diary.bytecode)[0]
+    faulty.rule = dying("before", "eth_sendRawTransaction")
+    with pytest.raises(Crash):
+        process(faulty, outbox).send(dev, book.address, book.encode("write", 5), gas=100_000, key="write")
+    faulty.rule = lambda method, params, ask: ask()
+    plain.send(dev, SINK, value=1)  # the nonce is gone
+    if moot:
+        with pytest.raises(Refused, match="seven is refused"):
+            process(faulty, outbox).send(other, book.address, book.encode("write", 7), key="write")
+    receipt = process(faulty, outbox).send(other, book.address, book.encode("write", 6), key="write")
+    assert (receipt.sender, book.read("value")) == (other.address, 6)
+
+
+def test_what_has_become_moot_is_given_up(faulty: Faulty, outbox: DurableOutbox, dev: Account, diary: Compiled) -> None:
+    plain = process(faulty, MemoryOutbox())
+    book = create(plain, dev, diary.abi, diary.bytecode)[0]
+    faulty.rule = dying("before", "eth_sendRawTransaction")
+    with pytest.raises(Crash):
+        process(faulty, outbox).send(dev, book.address, book.encode("write", 7), gas=100_000, key="write")
+    faulty.rule = lambda method, params, ask: ask()
+    plain.send(dev, SINK, value=1)
+    with pytest.raises(Refused, match="seven is refused"):
+        process(faulty, outbox).send(dev, book.address, book.encode("write", 7), key="write")
+    assert plain.nonce(dev.address) == 2
+    process(faulty, outbox).send(dev, book.address, book.encode("write", 6), key="write")
+    assert book.read("value") == 6
 
 
 def test_a_reverted_transaction_gives_its_key_back(book: Contract, dev: Account) -> None:

@@ -102,7 +102,7 @@ def test_a_chain_that_goes_away_in_the_middle_costs_its_absence_and_not_the_job(
 
     def report(progress: Progress) -> None:
         if progress.phase == "train" and progress.step == 3 and not back:
-            node.kill()
+            node.stop()
             back.append(threading.Thread(target=lambda: missed.wait(60) and node.start()))
             back[0].start()
 
