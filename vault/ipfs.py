@@ -87,7 +87,7 @@ class _Session:
             f"{url}?{query}",
             body=cast(Any, data),
             headers=headers,
-            timeout=urllib3.Timeout(*timeout),
+            timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
             redirect=False,
             preload_content=False,
             decode_content=False,
@@ -199,9 +199,9 @@ class Kubo:
         """
         pieces: list[Data] = [encode_header()]
         count = size = 0
-        for cid, data in blocks:
+        for cid, data in {raw(cid): data for cid, data in blocks}.items():
             length = memoryview(data).nbytes
-            pieces += (encode_frame(raw(cid), length), data)
+            pieces += (encode_frame(cid, length), data)
             count, size = count + 1, size + length
         options = {"pin-roots": "false", "stats": "true", "allow-big-block": "true", "fast-provide-root": "false"}
         (reply,) = self._json("dag/import", [], options, pieces, count=1)

@@ -243,26 +243,29 @@ class KuboStore:
         return self._unsent(cid) is not None or (cid in self._where and cid not in self._doomed)
 
     def _refresh(self) -> None:
-        """Take notice of what is pinned now, by whomever."""
         with self._chain:
-            try:
-                pinned = self._kubo.pins()
-            except KuboError as error:
-                raise _failed("list its pins", error) from None
-            for gone in self._lists.keys() - pinned:
-                self._forget(gone)
-            for root in pinned - self._lists.keys() - self._foreign:
-                with contextlib.suppress(KuboError):  # unpinned meanwhile, or damaged
-                    try:
-                        block = self._kubo.block(root)
-                        verify_block(root, block)
-                        self._learn(root, decode_list(block))
-                    except InvalidInput:
-                        self._foreign.add(root)
-                    except Corrupted:
-                        _LOG.warning("kubo pins %s, and what it gives out for it is something else.", root)
+            self._look()
 
     # The lists that we know. All of it under the chain lock.
+
+    def _look(self) -> None:
+        """Take notice of what is pinned now, by whomever."""
+        try:
+            pinned = self._kubo.pins()
+        except KuboError as error:
+            raise _failed("list its pins", error) from None
+        for gone in self._lists.keys() - pinned:
+            self._forget(gone)
+        for root in pinned - self._lists.keys() - self._foreign:
+            with contextlib.suppress(KuboError):  # unpinned meanwhile, or damaged
+                try:
+                    block = self._kubo.block(root)
+                    verify_block(root, block)
+                    self._learn(root, decode_list(block))
+                except InvalidInput:
+                    self._foreign.add(root)
+                except Corrupted:
+                    _LOG.warning("kubo pins %s, and what it gives out for it is something else.", root)
 
     def _learn(self, root: Cid, entries: Set[Cid]) -> None:
         self._lists[root] = entries
@@ -378,6 +381,7 @@ class KuboStore:
                 # Collected before it was pinned, or the list was changed by somebody else: once more, alone.
                 self._kubo.send(batch.items())
                 self._open = self._pin(None, batch.keys())
+                self._look()
 
     def _pin(self, before: Cid | None, entries: Set[Cid]) -> Cid:
         """Pin the list of `entries`, in place of `before`; only then is `before` let go."""
@@ -442,6 +446,9 @@ class _Stream(io.RawIOBase):
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
 
     def readinto(self, into: memoryview) -> int:  # type: ignore[override]
         while not self._rest:
