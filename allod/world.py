@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from finetune.jobkey import Runner
     from finetune.records import JobBook
     from finetune.site import Site
-    from vault.carstore import CarStore
+    from vault.blocks import BlockStore
     from vault.catalogue import Catalogue
 
 THRESHOLD, KEEPERS, QUORUM = 2, 3, 3
@@ -104,11 +104,11 @@ class World:
         return JobBook(self.engine)
 
     @cached_property
-    def blocks(self) -> CarStore:
-        """The block store."""
-        from vault.carstore import CarStore
+    def blocks(self) -> BlockStore:
+        """The block store: the embedded one, or that on the kubo node which the settings name."""
+        from allod.storage import open_blocks
 
-        store = CarStore(self.settings.blocks_folder)
+        store = open_blocks(self.settings)
         self._closing.callback(store.close)
         return store
 

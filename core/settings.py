@@ -43,6 +43,17 @@ class Settings(BaseSettings):
         default=None, description="Which contracts are used (a deployment.json); by default those of the home's chain."
     )
     blocks: Path | None = Field(default=None, description="The block store's folder; by default `blocks` in the home.")
+    kubo: str | None = Field(
+        default=None,
+        description="The multiaddress of a kubo node's RPC, such as /ip4/127.0.0.1/tcp/5001; "
+        "without it the embedded block store.",
+    )
+    kubo_authorization: Path | None = Field(
+        default=None, description="A file whose first line is the Authorization header that the kubo node asks for."
+    )
+    kubo_patience: float = Field(
+        default=120.0, ge=0, description="Seconds for which a kubo node that does not answer is waited for."
+    )
     database_url: str | None = Field(default=None, description="An SQLAlchemy URL; by default SQLite in the home.")
 
     @property

@@ -10,10 +10,8 @@ has passed; all calls may be made twice. Threads may share one client.
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -29,6 +27,7 @@ from core.errors import Denied, InvalidInput, Unavailable
 from vault.blocks import MAX_BLOCK, Data
 from vault.car import encode_frame, encode_header
 from vault.cid import DAG_CBOR, RAW, Cid
+from vault.wire import Away, KuboError, Upload, printable, read_chunks
 
 OLDEST, NEWEST = (0, 40), (0, 43)  # versions between which the suite passes
 PATIENCE = 120.0  # seconds for which an absent node is tried again
@@ -36,30 +35,13 @@ TIMEOUT = 60.0  # seconds for which a node may be silent within a call
 _CONNECT = 5.0
 _REPLY = 1 << 20  # bytes of a JSON reply
 _PINS = 256 << 20  # likewise, for the list of all pins: some two million of them
-_LINE = 1 << 10
 _PIECE = 64 << 10
-_READ = 64 << 10
-_CHUNK = 4 << 20  # bytes; above what anybody sends as one chunk
 _TRIES = 3  # for an error that kubo reports
 _AWAY = {408, 429, 502, 503, 504}
 _BYTES = ("application/vnd.ipld.", "application/octet-stream", "text/plain")
 _JSON = ("application/json",)
-_CHUNK_HEAD = re.compile(rb"[0-9a-fA-F]{1,15}(;.*)?")
 
 _Result = TypeVar("_Result")
-
-
-class Away(Exception):
-    """The node does not answer now; it may later."""
-
-
-class KuboError(Exception):
-    """The node answered that it cannot do it, in its own words."""
-
-    @property
-    def means_absent(self) -> bool:
-        """Whether a block, or a pin, is not there."""
-        return re.search(r"not found|could not find|not pinned", str(self)) is not None
 
 
 class _Session:
@@ -77,7 +59,7 @@ class _Session:
         *,
         params: dict[str, str | list[str]],
         timeout: tuple[float, float],
-        data: _Upload | None,
+        data: Upload | None,
         **_: object,
     ) -> _Reply:
         headers = self._headers | (data.headers if data is not None else {"Content-Length": "0"})
@@ -125,25 +107,6 @@ class _Http(ClientSync):  # type: ignore[misc]
 
     def _do_raise_for_status(self, response: _Reply) -> None:
         return
-
-
-class _Upload:
-    """One file in a multipart form, of known length, sent piece by piece without copying."""
-
-    def __init__(self, pieces: Sequence[Data]) -> None:
-        boundary = secrets.token_hex(16)
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="blocks.car"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        )
-        self._pieces: tuple[Data, ...] = (head.encode(), *pieces, f"\r\n--{boundary}--\r\n".encode())
-        self.headers = {
-            "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(sum(memoryview(piece).nbytes for piece in self._pieces)),
-        }
-
-    def __iter__(self) -> Iterator[Data]:
-        return iter(self._pieces)
 
 
 class Kubo:
@@ -327,7 +290,7 @@ class Kubo:
         upload: Sequence[Data] | None,
         kinds: tuple[str, ...],
     ) -> Generator[_Reply]:
-        body = None if upload is None else _Upload(upload)
+        body = None if upload is None else Upload(upload)
         with self._translated():
             closables, _ = self._http._request(
                 "POST",
@@ -372,7 +335,7 @@ class Kubo:
             message = json.loads(body)["Message"]
         except (ValueError, RecursionError, KeyError, TypeError):
             message = "Internal error"
-        return _printable(str(message))
+        return printable(str(message))
 
     @contextmanager
     def _translated(self) -> Generator[None]:
@@ -393,7 +356,7 @@ class Kubo:
         chunked = bool(original.chunked)
         late = time.monotonic() + max(self._timeout, self._patience)
         length = 0
-        for piece in _chunks(original) if chunked else iter(lambda: reply.raw.read(_PIECE), b""):
+        for piece in read_chunks(original) if chunked else iter(lambda: reply.raw.read(_PIECE), b""):
             length += len(piece)
             if length > limit:
                 raise self._nonsense("it is longer than what was asked for can be")
@@ -415,60 +378,6 @@ class Kubo:
             f"kubo at {self.address} does not answer ({why}); it was tried for {self._patience:.0f} s.",
             hint="Start it (`ipfs daemon`) and do it again, or correct ALLOD_KUBO. Nothing that was stored is lost.",
         )
-
-
-def _chunks(reply: http.client.HTTPResponse) -> Iterator[bytes]:
-    """A chunked body (RFC 9112 § 7.1), several chunks at once. kubo's are of 4 KiB, each of which the standard library
-    reads by itself; and it throws away the trailer, in which kubo says that what came before is not all."""
-    file: io.BufferedReader = reply.fp
-    buffer = b""
-    while True:
-        whole: list[bytes] = []
-        at, size, end = 0, -1, buffer.find(b"\r\n", 0, _LINE)
-        while end >= 0:
-            size = 4096 if buffer[at:end] == b"1000" else _size(buffer[at:end])
-            stop = end + 2 + size
-            if size == 0 or stop + 2 > len(buffer):
-                break
-            if buffer[stop : stop + 2] != b"\r\n":
-                raise Away("The reply is malformed.")
-            whole.append(buffer[end + 2 : stop])
-            at, size, end = stop + 2, -1, buffer.find(b"\r\n", stop + 2, stop + 2 + _LINE)
-        if whole:
-            yield b"".join(whole)
-        if size == 0:
-            break
-        buffer = buffer[at:]
-        if end < 0 and len(buffer) > _LINE:
-            raise Away("The reply is malformed.")
-        buffer += _some(file)
-    trailer = buffer[end + 2 :]
-    while not trailer.startswith(b"\r\n") and b"\r\n\r\n" not in trailer:
-        if len(trailer) > 16 * _LINE:
-            raise Away("The reply is malformed.")
-        trailer += _some(file)
-    for line in trailer.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"x-stream-error" and value.strip():
-            raise KuboError(_printable(value.decode("utf-8", "replace")))
-
-
-def _size(head: bytes) -> int:
-    """A chunk's length by the line in front of it."""
-    if not _CHUNK_HEAD.fullmatch(head) or (size := int(head.partition(b";")[0], 16)) > _CHUNK:
-        raise Away("The reply is malformed.")
-    return size
-
-
-def _some(file: io.BufferedReader) -> bytes:
-    got = file.read1(_READ)
-    if not got:
-        raise Away("The reply was cut.")
-    return got
-
-
-def _printable(text: str) -> str:
-    return "".join(char for char in text.strip()[:300] if char.isprintable())
 
 
 def raw(cid: Cid) -> Cid:

@@ -26,7 +26,8 @@ from vault.blocklist import FULL, decode_list, encode_list
 from vault.blocks import MAX_BLOCK, Data, absent, check_size, verify_block
 from vault.car import Car
 from vault.cid import RAW, Cid
-from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Away, Kubo, KuboError, raw
+from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Kubo, raw
+from vault.wire import Away, KuboError, Stream
 
 BATCH = 16 << 20  # bytes sent to the node at once
 _FLYING = 2  # batches under way, besides the one being filled
@@ -215,7 +216,7 @@ class KuboStore:
                 by_digest.setdefault(cid.digest, []).append(cid)
             limit = (len(entries) + 2) * (MAX_BLOCK + 1024)
             with contextlib.suppress(Corrupted, Away, KuboError, Unavailable):  # the rest is asked for one by one
-                stream = io.BufferedReader(_Stream(self._kubo.export(root, limit)), _READ)
+                stream = io.BufferedReader(Stream(self._kubo.export(root, limit)), _READ)
                 for found, block in Car.read(stream).blocks:
                     for cid in by_digest.pop(found.digest, ()):
                         left.discard(cid)
@@ -438,28 +439,6 @@ class KuboStore:
                 dead = [cid for cid in dead if cid.codec == RAW or not self._kubo.is_pinned(cid)]
                 for start in range(0, len(dead), _REMOVALS):
                     self._kubo.remove(dead[start : start + _REMOVALS])
-
-
-class _Stream(io.RawIOBase):
-    """Pieces as a stream to read from."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, into: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(into), len(self._rest))
-        into[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
 
 
 def _failed(what: str, error: KuboError) -> Unavailable:

@@ -16,7 +16,7 @@ from allod.nodes import KuboNode, find_program
 from core.errors import NotFound, Unavailable
 from core.ids import ObjectId, VaultId
 from tests.real import running_kubo
-from vault.blocks import BlockStore, MemoryBlocks
+from vault.blocks import BlockStore, Data, MemoryBlocks
 from vault.carstore import CarStore
 from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
 from vault.ipfs import Kubo
@@ -26,6 +26,7 @@ from vault.rootkey import RootKey
 from vault.segments import dek_commitment
 from vault.unixfs import walk
 from vault.vault import Vault
+from vault.wire import Upload
 
 pytestmark = pytest.mark.needs_nodes
 
@@ -216,11 +217,9 @@ def test_a_node_that_stays_dead_is_an_error_and_what_was_acknowledged_is_there_w
 
 def kill_while_sending(node: KuboNode, monkeypatch: pytest.MonkeyPatch, killed: threading.Event) -> None:
     """SIGKILL the node once, when a good part of the third batch is on its way."""
-    from vault import ipfs
+    plain, batches = Upload.__iter__, [0]
 
-    plain, batches = ipfs._Upload.__iter__, [0]
-
-    def pieces(self: ipfs._Upload) -> Iterator[ipfs.Data]:
+    def pieces(self: Upload) -> Iterator[Data]:
         batches[0] += 1
         for number, piece in enumerate(plain(self)):
             if batches[0] >= 3 and number == 12 and node.is_running and not killed.is_set():
@@ -228,4 +227,4 @@ def kill_while_sending(node: KuboNode, monkeypatch: pytest.MonkeyPatch, killed: 
                 killed.set()
             yield piece
 
-    monkeypatch.setattr(ipfs._Upload, "__iter__", pieces)
+    monkeypatch.setattr(Upload, "__iter__", pieces)
