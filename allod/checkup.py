@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -34,6 +34,7 @@ OLD_HEAD = 300  # seconds; a public chain whose newest block is older stands sti
 AHEAD = 60  # seconds by which a block may run ahead of this machine's clock
 OLDEST_CLOCK = 1_760_000_000  # Unix seconds; a clock before it was never set
 KEEPER_PATIENCE = 5.0  # seconds that a keeper may take to say who it is
+IMPATIENCE = 10.0  # seconds for which a kubo node is waited for
 SAMPLE = 64  # blocks that are read without --deep
 RESTORE = "Restore it from a copy; vaults, consents and earnings also come back from words, blocks and chain."
 EXTRA = ("torch", "transformers", "peft", "tokenizers", "safetensors")
@@ -75,6 +76,8 @@ def look_over(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     else:
         yield _checked("identities", partial(_identities, settings))
         yield _checked("database", partial(_database, settings))
+        if settings.kubo is not None:
+            yield _checked("kubo", partial(_kubo, settings))
         yield _checked("blocks", partial(_blocks, settings, deep))
         yield from _chain_and_what_needs_it(settings)
     yield _checked("trainer", _trainer, needed=False)
@@ -189,21 +192,32 @@ def _reading(settings: Settings) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _blocks(settings: Settings, deep: bool) -> Finding:
-    from vault.carstore import CarStore
+def _kubo(settings: Settings) -> Finding:
+    from allod.storage import open_kubo
 
-    folder, heads = settings.blocks_folder, _heads(settings)
-    if not folder.is_dir() and not heads:
+    with closing(open_kubo(settings, patience=IMPATIENCE)) as node:
+        seen = f"Version {node.version()} at {settings.kubo}."
+        return Finding("kubo", Mark.WORKS, seen, " ".join(node.notes()))
+
+
+def _blocks(settings: Settings, deep: bool) -> Finding:
+    from allod.storage import open_blocks, open_kubo
+
+    folder, heads, count, bad = settings.blocks_folder, _heads(settings), 0, 0
+    place, back = str(folder), "Copy the segment files back from a replica"
+    if settings.kubo is not None:
+        place, back = f"kubo at {settings.kubo}", "Bring them back from a replica"
+    elif not folder.is_dir() and not heads:
         return Finding("blocks", Mark.ABSENT, "No block was stored yet.")
-    count, bad = 0, 0
-    with CarStore(folder, read_only=True) as store:
+    opened = open_kubo(settings, patience=IMPATIENCE) if settings.kubo else open_blocks(settings, read_only=True)
+    with closing(opened) as store:
         lost = store.missing(heads)
         if lost:
             return Finding(
                 "blocks",
                 Mark.FAILS,
-                f"The newest list of {len(lost)} vault(s) of this home is missing in {folder}.",
-                "Copy the segment files back from a replica, or point ALLOD_BLOCKS to where they lie.",
+                f"The newest list of {len(lost)} vault(s) of this home is missing in {place}.",
+                f"{back}, or point ALLOD_BLOCKS or ALLOD_KUBO to where they lie.",
             )
         for cid in store.cids():
             count += 1
@@ -217,7 +231,7 @@ def _blocks(settings: Settings, deep: bool) -> Finding:
             "blocks",
             Mark.FAILS,
             f"{bad} of {count} blocks cannot be read.",
-            "Copy the segment files back from a replica; then `allod vault restore --salvage` lists what opens.",
+            f"{back}; then `allod vault restore --salvage` lists what opens.",
         )
     read = "all" if deep or count <= SAMPLE else f"{SAMPLE} of them"
     return Finding("blocks", Mark.WORKS, f"{count} blocks, {read} read and verified.")

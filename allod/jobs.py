@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from consent.recipe import Recipe
 from consent.tree import SumTree
 from core.encoding import from_hex
 from core.errors import InvalidInput, NotFound
+from core.settings import Settings
 from finetune.provenance import bundle_job, write_statement
 from finetune.run import Finished, Work, run_job
 from finetune.verify import Report, Trust, verify
@@ -106,17 +108,16 @@ def verify_own(world: World, bundle: Path) -> Report:
     return verify(bundle, world.chain, own_trust(world), world.blocks)
 
 
-def verify_foreign(bundle: Path, rpc_url: str, trust_file: Path, blocks: Path | None) -> Report:
-    """Verify a bundle without any home: over RPC, with a trust file, and a block store if one is given."""
+def verify_foreign(bundle: Path, rpc_url: str, trust_file: Path, settings: Settings) -> Report:
+    """Verify a bundle without any home: over RPC, with a trust file, and the block store that the settings name."""
+    from allod.storage import open_blocks
     from consent.chain.client import Chain
-    from vault.carstore import CarStore
 
     trust = Trust.decode(trust_file.read_bytes())
     with Chain.http(rpc_url, chain_id=trust.chain_id) as chain:
-        chain.check_chain_id()
-        if blocks is None:
+        if settings.blocks is None and settings.kubo is None:
             return verify(bundle, chain, trust)
-        with CarStore(blocks, read_only=True) as store:
+        with closing(open_blocks(settings, read_only=True)) as store:
             return verify(bundle, chain, trust, store)
 
 

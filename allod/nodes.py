@@ -112,7 +112,7 @@ class KuboNode(_Node):
     """An offline kubo node whose repository is `folder`; it knows no peers and listens on a free loopback port."""
 
     api = ""
-    """The RPC's multiaddress once it runs, `/ip4/127.0.0.1/tcp/PORT`."""
+    """The RPC's multiaddress once it runs, `/ip4/127.0.0.1/tcp/PORT`; the same again after a restart."""
 
     def start(self) -> None:
         program, place = find_program("ipfs"), {"IPFS_PATH": str(self.folder), "IPFS_TELEMETRY": "off"}
@@ -122,6 +122,8 @@ class KuboNode(_Node):
             made = subprocess.run(words, env={**os.environ, **place}, capture_output=True, check=False)  # noqa: S603
             if made.returncode:
                 raise Unavailable(f"kubo could not make its repository: {made.stderr.decode(errors='replace')}")
+        elif self.api:
+            self._keep_address()
         note = self.folder / "api"
         note.unlink(missing_ok=True)  # of a process that was killed
         (self.folder / "repo.lock").unlink(missing_ok=True)
@@ -137,6 +139,13 @@ class KuboNode(_Node):
                 raise self._failed("kubo ended while it started")
             time.sleep(0.05)
         raise self._failed("kubo does not answer")
+
+    def _keep_address(self) -> None:
+        """Let the node listen where it did before it was stopped."""
+        config = self.folder / "config"
+        document = json.loads(config.read_text())
+        document["Addresses"]["API"] = self.api
+        config.write_text(json.dumps(document))
 
     @property
     def url(self) -> str:

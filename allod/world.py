@@ -32,12 +32,11 @@ if TYPE_CHECKING:
     from finetune.jobkey import Runner
     from finetune.records import JobBook
     from finetune.site import Site
-    from vault.carstore import CarStore
+    from vault.blocks import BlockStore
     from vault.catalogue import Catalogue
 
 THRESHOLD, KEEPERS, QUORUM = 2, 3, 3
 TERM = 5 * 365 * 86400  # seconds that the embedded committee is in office
-AWAY = 120.0  # seconds that a committee of services may be away before a job gives up on it
 NOTICE = (
     "This is the embedded world: a development chain with play money, and three keepers in one process "
     "without any independence."
@@ -106,11 +105,11 @@ class World:
         return JobBook(self.engine)
 
     @cached_property
-    def blocks(self) -> CarStore:
-        """The block store."""
-        from vault.carstore import CarStore
+    def blocks(self) -> BlockStore:
+        """The block store: the embedded one, or that on the kubo node which the settings name."""
+        from allod.storage import open_blocks
 
-        store = CarStore(self.settings.blocks_folder)
+        store = open_blocks(self.settings)
         self._closing.callback(store.close)
         return store
 
@@ -121,7 +120,7 @@ class World:
 
         chain = self._chain
         if chain is None:
-            patience = self.settings.rpc_patience
+            patience = self.settings.patience
             chain = open_chain(self.home, self.settings.rpc_url, chain_id=self._expected_chain(), patience=patience)
             self._closing.callback(chain.close)
         chain.sending.keep_in(self._open_outbox)
@@ -288,5 +287,5 @@ class World:
             runner=self.runner,
             jobs=self.home / "jobs",
             report=report or in_silence,
-            patience=Patience(away=AWAY if self.settings.committee else 0),
+            patience=Patience(away=self.settings.patience if self.settings.committee else 0),
         )

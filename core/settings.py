@@ -77,9 +77,6 @@ class Settings(BaseSettings):
         default=None,
         description="An EVM JSON-RPC endpoint, or several (commas), which must agree; else the embedded chain.",
     )
-    rpc_patience: float = Field(
-        default=120.0, ge=0, description="Seconds to wait for an endpoint that is away. (Keepers do not wait.)"
-    )
     deployment: Place | None = Field(
         default=None, description="Which contracts are used (a deployment.json); by default those of the home's chain."
     )
@@ -87,6 +84,19 @@ class Settings(BaseSettings):
         default=None, description="The accepted committee of keepers (its document); by default the home's own three."
     )
     blocks: Place | None = Field(default=None, description="The block store's folder; by default `blocks` in the home.")
+    kubo: str | None = Field(
+        default=None,
+        description="The multiaddress of a kubo node's RPC, such as /ip4/127.0.0.1/tcp/5001; "
+        "without it the embedded block store.",
+    )
+    kubo_authorization: Place | None = Field(
+        default=None, description="A file whose first line is the Authorization header that the kubo node asks for."
+    )
+    patience: float = Field(
+        default=120.0,
+        ge=0,
+        description="Seconds for which a chain endpoint, a kubo node or a committee that is away is waited for.",
+    )
     database_url: str | None = Field(default=None, description="An SQLAlchemy URL; by default SQLite in the home.")
 
     @property

@@ -10,19 +10,16 @@ has passed; all calls may be made twice. Threads may share one client.
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
 
-import requests
-import urllib3.exceptions
+import urllib3
 from ipfshttpclient import exceptions
 from ipfshttpclient.http_requests import ClientSync
 
@@ -30,6 +27,7 @@ from core.errors import Denied, InvalidInput, Unavailable
 from vault.blocks import MAX_BLOCK, Data
 from vault.car import encode_frame, encode_header
 from vault.cid import DAG_CBOR, RAW, Cid
+from vault.wire import Away, KuboError, Upload, printable, read_chunks
 
 OLDEST, NEWEST = (0, 40), (0, 43)  # versions between which the suite passes
 PATIENCE = 120.0  # seconds for which an absent node is tried again
@@ -37,75 +35,78 @@ TIMEOUT = 60.0  # seconds for which a node may be silent within a call
 _CONNECT = 5.0
 _REPLY = 1 << 20  # bytes of a JSON reply
 _PINS = 256 << 20  # likewise, for the list of all pins: some two million of them
-_LINE = 1 << 10
 _PIECE = 64 << 10
-_READ = 256 << 10
 _TRIES = 3  # for an error that kubo reports
 _AWAY = {408, 429, 502, 503, 504}
 _BYTES = ("application/vnd.ipld.", "application/octet-stream", "text/plain")
 _JSON = ("application/json",)
-_CHUNK_HEAD = re.compile(rb"[0-9a-fA-F]{1,15}(;.*)?")
 
 _Result = TypeVar("_Result")
 
 
-class Away(Exception):
-    """The node does not answer now; it may later."""
+class _Session:
+    """What ipfshttpclient takes for a session of `requests`, which would follow redirects, unpack what comes, and take
+    cookies, proxies and passwords from elsewhere; it costs half a millisecond a call, too."""
+
+    def __init__(self, headers: dict[str, str], params: dict[str, str]) -> None:
+        self._pools = urllib3.PoolManager(maxsize=8, retries=False)
+        self._headers, self._params = headers, params
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: dict[str, str | list[str]],
+        timeout: tuple[float, float],
+        data: Upload | None,
+        **_: object,
+    ) -> _Reply:
+        headers = self._headers | (data.headers if data is not None else {"Content-Length": "0"})
+        query = urlencode(self._params | params, doseq=True)
+        found = self._pools.request(
+            method,
+            f"{url}?{query}",
+            body=cast(Any, data),
+            headers=headers,
+            timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        return _Reply(found)
+
+    def close(self) -> None:
+        self._pools.clear()
 
 
-class KuboError(Exception):
-    """The node answered that it cannot do it, in its own words."""
+class _Reply:
+    """A reply whose body was not read yet."""
 
-    @property
-    def means_absent(self) -> bool:
-        """Whether a block, or a pin, is not there."""
-        return re.search(r"not found|could not find|not pinned", str(self)) is not None
+    def __init__(self, raw: urllib3.BaseHTTPResponse) -> None:
+        self.raw = raw
+        self.status = raw.status
 
+    def header(self, name: str, default: str = "") -> str:
+        """A header's value."""
+        return str(self.raw.headers.get(name, default))
 
-class _Session(requests.Session):
-    """Keeps connections; follows nothing, keeps no cookie, and takes neither proxy nor password from elsewhere."""
+    def iter_content(self, **_: object) -> None:
+        """`Kubo._pieces` reads the body."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
+    def close(self) -> None:
+        """Done with it: a connection with unread bytes is not used again."""
+        self.raw.close()
 
 
 class _Http(ClientSync):  # type: ignore[misc]
     """ipfshttpclient's own client, with our session; statuses and bodies are read by `Kubo`."""
 
-    def _make_session(self) -> requests.Session:
-        session = _Session()
-        session.headers.clear()
-        session.headers.update({"User-Agent": "allod", **(self._session_props["headers"] or {})})
-        session.params = dict(self._session_props["params"])
-        return session
+    def _make_session(self) -> _Session:
+        return _Session(dict(self._session_props["headers"] or {}), dict(self._session_props["params"]))
 
-    def _do_raise_for_status(self, response: requests.Response) -> None:
+    def _do_raise_for_status(self, response: _Reply) -> None:
         return
-
-
-class _Upload:
-    """One file in a multipart form, of known length, sent piece by piece without copying."""
-
-    def __init__(self, pieces: Sequence[Data]) -> None:
-        boundary = secrets.token_hex(16)
-        self.headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="blocks.car"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        )
-        self._pieces: tuple[Data, ...] = (head.encode(), *pieces, f"\r\n--{boundary}--\r\n".encode())
-        self._length = sum(memoryview(piece).nbytes for piece in self._pieces)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[Data]:
-        return iter(self._pieces)
 
 
 class Kubo:
@@ -161,9 +162,9 @@ class Kubo:
         """
         pieces: list[Data] = [encode_header()]
         count = size = 0
-        for cid, data in blocks:
+        for cid, data in {raw(cid): data for cid, data in blocks}.items():
             length = memoryview(data).nbytes
-            pieces += (encode_frame(raw(cid), length), data)
+            pieces += (encode_frame(cid, length), data)
             count, size = count + 1, size + length
         options = {"pin-roots": "false", "stats": "true", "allow-big-block": "true", "fast-provide-root": "false"}
         (reply,) = self._json("dag/import", [], options, pieces, count=1)
@@ -288,8 +289,8 @@ class Kubo:
         options: dict[str, str],
         upload: Sequence[Data] | None,
         kinds: tuple[str, ...],
-    ) -> Generator[requests.Response]:
-        body = None if upload is None else _Upload(upload)
+    ) -> Generator[_Reply]:
+        body = None if upload is None else Upload(upload)
         with self._translated():
             closables, _ = self._http._request(
                 "POST",
@@ -297,20 +298,20 @@ class Kubo:
                 [*options.items(), *(("arg", arg) for arg in args)],
                 auth=None,
                 data=body,
-                headers=body.headers if body else None,
+                headers=None,
                 timeout=(_CONNECT, self._timeout),
                 chunk_size=_PIECE,
             )
-            reply: requests.Response = closables[0]
+            reply: _Reply = closables[0]
             try:
                 self._check(reply, kinds)
                 yield reply
             finally:
                 reply.close()
 
-    def _check(self, reply: requests.Response, kinds: tuple[str, ...]) -> None:
+    def _check(self, reply: _Reply, kinds: tuple[str, ...]) -> None:
         """Return if this is the beginning of a good reply."""
-        status = reply.status_code
+        status = reply.status
         if status in (401, 403):
             raise Denied(
                 f"kubo at {self.address} refuses us (HTTP {status}).",
@@ -318,9 +319,9 @@ class Kubo:
             )
         if status in _AWAY:
             raise Away(f"HTTP {status}")
-        if reply.headers.get("Content-Encoding", "identity") != "identity":
+        if reply.header("Content-Encoding", "identity") != "identity":
             raise self._nonsense("it is packed, which was not asked for")
-        kind = reply.headers.get("Content-Type", "")
+        kind = reply.header("Content-Type")
         if status == 500 and kind.startswith(_JSON):
             raise KuboError(self._said(b"".join(self._pieces(reply, _REPLY))))
         if status == 500:
@@ -334,7 +335,7 @@ class Kubo:
             message = json.loads(body)["Message"]
         except (ValueError, RecursionError, KeyError, TypeError):
             message = "Internal error"
-        return _printable(str(message))
+        return printable(str(message))
 
     @contextmanager
     def _translated(self) -> Generator[None]:
@@ -343,20 +344,19 @@ class Kubo:
             yield
         except (
             exceptions.CommunicationError,
-            requests.RequestException,
             urllib3.exceptions.HTTPError,
             http.client.HTTPException,
             OSError,
         ) as error:
             raise Away(type(error).__name__) from None
 
-    def _pieces(self, reply: requests.Response, limit: int) -> Iterator[bytes]:
+    def _pieces(self, reply: _Reply, limit: int) -> Iterator[bytes]:
         """The body as it comes; `Away` if it is cut or takes too long, `KuboError` if the trailer names one."""
-        original: Any = reply.raw._original_response
+        original: Any = cast(Any, reply.raw)._original_response
         chunked = bool(original.chunked)
         late = time.monotonic() + max(self._timeout, self._patience)
         length = 0
-        for piece in _chunks(original) if chunked else iter(lambda: reply.raw.read(_PIECE), b""):
+        for piece in read_chunks(original) if chunked else iter(lambda: reply.raw.read(_PIECE), b""):
             length += len(piece)
             if length > limit:
                 raise self._nonsense("it is longer than what was asked for can be")
@@ -378,57 +378,6 @@ class Kubo:
             f"kubo at {self.address} does not answer ({why}); it was tried for {self._patience:.0f} s.",
             hint="Start it (`ipfs daemon`) and do it again, or correct ALLOD_KUBO. Nothing that was stored is lost.",
         )
-
-
-def _chunks(reply: http.client.HTTPResponse) -> Iterator[bytes]:
-    """A chunked body (RFC 9112 § 7.1). kubo's chunks are of 4 KiB and the standard library reads each by itself; and it
-    throws away the trailer, in which kubo says that what came before is not all."""
-    file: io.BufferedReader = reply.fp
-    buffer, at = b"", 0
-
-    def line() -> bytes:
-        nonlocal buffer, at
-        while (end := buffer.find(b"\r\n", at)) < 0:
-            if len(buffer) - at > _LINE:
-                raise Away("The reply is malformed.")
-            buffer, at = buffer[at:] + _some(file), 0
-        found, at = buffer[at:end], end + 2
-        return found
-
-    while True:
-        head = line()
-        if not _CHUNK_HEAD.fullmatch(head):
-            raise Away("The reply is malformed.")
-        left = int(head.partition(b";")[0], 16)
-        if left == 0:
-            break
-        while left:
-            if at == len(buffer):
-                buffer, at = _some(file), 0
-            piece = buffer[at : at + left]
-            at += len(piece)
-            left -= len(piece)
-            yield piece
-        if line():
-            raise Away("The reply is malformed.")
-    for _ in range(64):
-        name, _, value = line().partition(b":")
-        if not name:
-            return
-        if name.strip().lower() == b"x-stream-error" and value.strip():
-            raise KuboError(_printable(value.decode("utf-8", "replace")))
-    raise Away("The reply is malformed.")
-
-
-def _some(file: io.BufferedReader) -> bytes:
-    got = file.read1(_READ)
-    if not got:
-        raise Away("The reply was cut.")
-    return got
-
-
-def _printable(text: str) -> str:
-    return "".join(char for char in text.strip()[:300] if char.isprintable())
 
 
 def raw(cid: Cid) -> Cid:

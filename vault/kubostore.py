@@ -26,7 +26,8 @@ from vault.blocklist import FULL, decode_list, encode_list
 from vault.blocks import MAX_BLOCK, Data, absent, check_size, verify_block
 from vault.car import Car
 from vault.cid import RAW, Cid
-from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Away, Kubo, KuboError, raw
+from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Kubo, raw
+from vault.wire import Away, KuboError, Stream
 
 BATCH = 16 << 20  # bytes sent to the node at once
 _FLYING = 2  # batches under way, besides the one being filled
@@ -215,7 +216,7 @@ class KuboStore:
                 by_digest.setdefault(cid.digest, []).append(cid)
             limit = (len(entries) + 2) * (MAX_BLOCK + 1024)
             with contextlib.suppress(Corrupted, Away, KuboError, Unavailable):  # the rest is asked for one by one
-                stream = io.BufferedReader(_Stream(self._kubo.export(root, limit)), _READ)
+                stream = io.BufferedReader(Stream(self._kubo.export(root, limit)), _READ)
                 for found, block in Car.read(stream).blocks:
                     for cid in by_digest.pop(found.digest, ()):
                         left.discard(cid)
@@ -243,26 +244,29 @@ class KuboStore:
         return self._unsent(cid) is not None or (cid in self._where and cid not in self._doomed)
 
     def _refresh(self) -> None:
-        """Take notice of what is pinned now, by whomever."""
         with self._chain:
-            try:
-                pinned = self._kubo.pins()
-            except KuboError as error:
-                raise _failed("list its pins", error) from None
-            for gone in self._lists.keys() - pinned:
-                self._forget(gone)
-            for root in pinned - self._lists.keys() - self._foreign:
-                with contextlib.suppress(KuboError):  # unpinned meanwhile, or damaged
-                    try:
-                        block = self._kubo.block(root)
-                        verify_block(root, block)
-                        self._learn(root, decode_list(block))
-                    except InvalidInput:
-                        self._foreign.add(root)
-                    except Corrupted:
-                        _LOG.warning("kubo pins %s, and what it gives out for it is something else.", root)
+            self._look()
 
     # The lists that we know. All of it under the chain lock.
+
+    def _look(self) -> None:
+        """Take notice of what is pinned now, by whomever."""
+        try:
+            pinned = self._kubo.pins()
+        except KuboError as error:
+            raise _failed("list its pins", error) from None
+        for gone in self._lists.keys() - pinned:
+            self._forget(gone)
+        for root in pinned - self._lists.keys() - self._foreign:
+            with contextlib.suppress(KuboError):  # unpinned meanwhile, or damaged
+                try:
+                    block = self._kubo.block(root)
+                    verify_block(root, block)
+                    self._learn(root, decode_list(block))
+                except InvalidInput:
+                    self._foreign.add(root)
+                except Corrupted:
+                    _LOG.warning("kubo pins %s, and what it gives out for it is something else.", root)
 
     def _learn(self, root: Cid, entries: Set[Cid]) -> None:
         self._lists[root] = entries
@@ -378,6 +382,7 @@ class KuboStore:
                 # Collected before it was pinned, or the list was changed by somebody else: once more, alone.
                 self._kubo.send(batch.items())
                 self._open = self._pin(None, batch.keys())
+                self._look()
 
     def _pin(self, before: Cid | None, entries: Set[Cid]) -> Cid:
         """Pin the list of `entries`, in place of `before`; only then is `before` let go."""
@@ -434,25 +439,6 @@ class KuboStore:
                 dead = [cid for cid in dead if cid.codec == RAW or not self._kubo.is_pinned(cid)]
                 for start in range(0, len(dead), _REMOVALS):
                     self._kubo.remove(dead[start : start + _REMOVALS])
-
-
-class _Stream(io.RawIOBase):
-    """Pieces as a stream to read from."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-
-    def readinto(self, into: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(into), len(self._rest))
-        into[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
 
 
 def _failed(what: str, error: KuboError) -> Unavailable:

@@ -307,7 +307,7 @@ def verify(
     rpc: Annotated[str | None, typer.Option(help="A JSON-RPC endpoint; with --trust no home is needed.")] = None,
     trust: Annotated[Path | None, typer.Option(help="What you accept: chain, contracts, committees (JSON).")] = None,
     blocks: Annotated[
-        str | None, typer.Option(help="A block store's folder, or a kubo node's address (/ip4/…).")
+        Path | None, typer.Option(help="A block store's folder; or ALLOD_BLOCKS, or a kubo node by ALLOD_KUBO.")
     ] = None,
 ) -> Shown:
     """Check every sentence about a finished job: consents, releases, payments, adapter. No server of ours is asked."""
@@ -317,7 +317,10 @@ def verify(
         raise InvalidInput("--rpc and --trust go together.", hint="Trust nothing that the bundle says of itself.")
     folder = Path(name)
     if rpc is not None and trust is not None:
-        report = jobs.verify_foreign(folder, rpc, trust, blocks)
+        settings = screen.settings
+        if blocks is not None:
+            settings = settings.model_copy(update={"blocks": blocks, "kubo": None})
+        report = jobs.verify_foreign(folder, rpc, trust, settings)
     else:
         from allod.trainer import job_of
 

@@ -30,11 +30,11 @@ REAL_NOTICE = (
 
 @dataclass(frozen=True)
 class Ground:
-    """A world to play in, the address at which strangers reach its chain, and where they find its blocks."""
+    """A world to play in, the address at which strangers reach its chain, and the setting that leads to its blocks."""
 
     world: World
     rpc_url: str
-    blocks: str
+    blocks: dict[str, str]
     notice: str
     nodes: list[dict[str, Any]]
 
@@ -51,7 +51,7 @@ def embedded_ground(settings: Settings) -> Iterator[Ground]:
         serving(embedded) as url,
         World(settings, Chain.embedded(embedded)) as world,
     ):
-        yield Ground(world, url, str(settings.blocks_folder), NOTICE, [])
+        yield Ground(world, url, {"ALLOD_BLOCKS": str(settings.blocks_folder)}, NOTICE, [])
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def real_ground(settings: Settings, say: Callable[[str], None]) -> Iterator[Grou
             say(f"  {node['node']}, process {node['pid']}, at {node['at']}")
         found = {"kubo": kubo.api, "rpc_url": anvil.url, "deployment": deployment, "committee": committee}
         world = stack.enter_context(World(settings.model_copy(update=found)))
-        yield Ground(world, anvil.url, kubo.api, REAL_NOTICE, nodes)
+        yield Ground(world, anvil.url, {"ALLOD_KUBO": kubo.api}, REAL_NOTICE, nodes)
 
 
 def _keepers(stack: ExitStack, folder: Path, document: Path, rpc_url: str, deployment: Path) -> list[dict[str, Any]]:

@@ -407,11 +407,11 @@ class Story:
         empty = self._home / "stranger"
         empty.mkdir(exist_ok=True)
         trust = str(self._home / "trust.json")
-        words = ["job", "verify", str(bundle), "--rpc", ground.rpc_url, "--trust", trust, "--blocks", ground.blocks]
+        words = ["job", "verify", str(bundle), "--rpc", ground.rpc_url, "--trust", trust]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ALLOD_")}
         ran = subprocess.run(  # noqa: S603 - our own interpreter and our own words, no shell
             [sys.executable, "-m", "allod", *words, "--json"],
-            env={**kept, "ALLOD_HOME": str(empty)},
+            env={**kept, "ALLOD_HOME": str(empty), **ground.blocks},
             capture_output=True,
             check=False,
         )

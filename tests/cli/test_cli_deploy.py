@@ -130,6 +130,6 @@ def test_two_endpoints_that_disagree_are_no_chain_for_a_command(there: Terminal,
         said = there("chain", "verify", rpc_url=f"{url},{other.url}")
         assert (said.code, said.error["type"]) == (9, "unavailable")
         assert "disagree" in said.error["title"]
-    said = there("chain", "verify", rpc_url=f"{url},{other.url}", rpc_patience="0")
+    said = there("chain", "verify", rpc_url=f"{url},{other.url}", patience="0")
     assert (said.code, said.error["type"]) == (9, "unavailable")
     assert "does not answer" in said.error["title"]

@@ -1,0 +1,419 @@
+"""A node that hangs, lies, cuts, swaps, errs and dies: nothing wrong is ever released, nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from core.errors import AllodError, Busy, Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable
+from tests.vault import standin
+from tests.vault.standin import Fault, StandIn, stand_in
+from vault.blocks import MAX_BLOCK
+from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
+from vault.ipfs import Kubo
+from vault.kubostore import KuboStore
+
+Open = Callable[..., KuboStore]
+
+PASSING = [
+    standin.hangs,
+    standin.hangs_half_way,
+    standin.drops_the_line,
+    standin.cuts_the_reply,
+    standin.cuts_with_a_trailer,
+    standin.says_500,
+    standin.says_500_without_words,
+    standin.says_503,
+]
+LASTING = [
+    *PASSING,
+    standin.says_403,
+    standin.says_404,
+    standin.answers_web_pages,
+    standin.answers_garbage,
+    standin.answers_other_json,
+    standin.answers_nothing,
+    standin.answers_packed,
+    standin.answers_without_end,
+    standin.answers_one_endless_chunk,
+    standin.promises_a_gigabyte,
+    standin.drips,
+]
+OTHERS = ["version", "pin/ls", "pin/update"]
+
+
+def cases(everywhere: list[Fault], sample: list[Fault], *paths: str) -> list[ParameterSet]:
+    """Every fault at `paths`, and some of them at the other calls."""
+    chosen = [(path, fault) for path in paths for fault in everywhere]
+    chosen += [(path, fault) for path in OTHERS for fault in sample]
+    return [pytest.param(path, fault, id=f"{path}-{fault.__name__}") for path, fault in chosen]
+
+
+@pytest.fixture
+def node() -> Iterator[StandIn]:
+    with stand_in() as node:
+        yield node
+
+
+@pytest.fixture
+def open_store(node: StandIn, tmp_path: Path) -> Iterator[Open]:
+    made = []
+
+    def opened(patience: float = 60, timeout: float = 60, lock: str = "LOCK", **more: str) -> KuboStore:
+        store = KuboStore(node.address, lock=tmp_path / lock, patience=patience, timeout=timeout, **more)  # type: ignore[arg-type]
+        made.append(store)
+        return store
+
+    yield opened
+    for store in made:
+        with contextlib.suppress(AllodError):
+            store.close()
+
+
+def stored(store: KuboStore, *contents: bytes) -> list[Cid]:
+    cids = [store.add(RAW, content) for content in contents]
+    store.flush()
+    return cids
+
+
+@contextlib.contextmanager
+def hurried(store: KuboStore) -> Iterator[None]:
+    """Within it, the store does not wait for a node that is away."""
+    kubo = store._kubo
+    kubo._patience = kubo._timeout = 0.3
+    yield
+    kubo._patience = kubo._timeout = 60
+
+
+@pytest.mark.parametrize("fault", LASTING, ids=lambda fault: fault.__name__)
+def test_a_bad_answer_to_reading_is_an_error_and_no_block(node: StandIn, open_store: Open, fault: Fault) -> None:
+    store = open_store()
+    (cid,) = stored(store, b"the true content")
+    node.script("block/get", fault)
+    with hurried(store), pytest.raises((Unavailable, Corrupted, Denied)):
+        store.get(cid)
+    node.heal()
+    assert open_store().get(cid) == b"the true content"
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    cases(
+        LASTING,
+        [standin.hangs, standin.cuts_with_a_trailer, standin.answers_other_json, standin.answers_without_end],
+        "dag/import",
+    ),
+)
+def test_a_bad_answer_to_writing_is_an_error_and_loses_nothing_acknowledged(
+    node: StandIn, open_store: Open, path: str, fault: Fault
+) -> None:
+    before = stored(open_store(), b"acknowledged", b"also")
+    node.script(path, fault)
+    if path == "pin/update":
+        node.script("pin/add", fault)  # what is tried instead
+    store = open_store()
+    with hurried(store), pytest.raises((Unavailable, Denied)):
+        stored(store, b"new")
+    node.heal()
+    again = open_store()
+    assert [again.get(cid) for cid in before] == [b"acknowledged", b"also"]
+    (new,) = stored(again, b"new")
+    assert set(open_store().cids()) == {*before, new}
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    cases(PASSING, [standin.drops_the_line, standin.cuts_with_a_trailer], "dag/import", "block/get"),
+)
+def test_what_passes_is_waited_out(node: StandIn, open_store: Open, path: str, fault: Fault) -> None:
+    (old,) = stored(open_store(), b"old")
+    node.script(path, fault, times=1)
+    store = open_store(timeout=1)
+    (new,) = stored(store, b"new")
+    assert store.get(old) == b"old"
+    assert store.get(new) == b"new"
+    assert set(open_store().cids()) == {old, new}
+
+
+def test_another_block_than_asked_for_is_never_given_out(node: StandIn, open_store: Open) -> None:
+    (cid,) = stored(open_store(), b"asked for")
+    store = open_store()
+    assert store.has(cid)  # its lists were read
+    node.script("block/get", standin.serves_another_block)
+    with pytest.raises(Corrupted, match="are not that block"):
+        store.get(cid)
+    node.heal()
+    assert store.get(cid) == b"asked for"
+
+
+def test_a_block_that_the_node_damaged_can_be_put_again(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    (cid,) = stored(store, b"sound")
+    node.blocks[cid.digest] = b"rotten"
+    with pytest.raises(Corrupted):
+        store.get(cid)
+    store.put(cid, b"sound")
+    store.flush()
+    assert store.get(cid) == b"sound"
+
+
+@pytest.mark.parametrize("fault", [standin.acknowledges_fewer, standin.forgets_what_it_acknowledges])
+def test_a_node_that_does_not_take_all_is_found_out(node: StandIn, open_store: Open, fault: Fault) -> None:
+    before = stored(open_store(), b"before")
+    node.script("dag/import", fault)
+    with pytest.raises(Unavailable):
+        stored(open_store(), b"after")
+    node.heal()
+    assert list(open_store().cids()) == before
+
+
+def test_a_node_that_pins_what_it_does_not_have_is_found_out(node: StandIn, open_store: Open) -> None:
+    node.script("dag/import", standin.forgets_what_it_acknowledges)
+    node.script("pin/add", standin.pins_without_looking)
+    with pytest.raises(Unavailable):
+        stored(open_store(), b"nowhere")
+
+
+@pytest.mark.parametrize("path", ["pin/update", "pin/add"])
+def test_an_acknowledgement_of_another_pin_counts_for_nothing(node: StandIn, open_store: Open, path: str) -> None:
+    if path == "pin/update":
+        stored(open_store(), b"a list to go on with")
+    node.script(path, standin.acknowledges_another_pin)
+    with pytest.raises(Unavailable, match="another pin"):
+        stored(open_store(), b"new")
+
+
+def test_no_redirect_is_followed(node: StandIn, open_store: Open) -> None:
+    with stand_in() as elsewhere:
+        for path in ("version", "dag/import"):
+            node.script(path, standin.redirects_to(f"http://127.0.0.1:{elsewhere.port}"))
+            with pytest.raises(Unavailable, match="307"):
+                stored(open_store(), b"for this node only")
+            node.heal()
+        assert elsewhere.calls == []
+
+
+def test_garbage_among_the_pins_is_other_peoples(node: StandIn, open_store: Open) -> None:
+    before = stored(open_store(), b"ours")
+    foreign = Cid.of(DAG_CBOR, b"\xa1\x64kind\x6ablock-list")
+    node.blocks[foreign.digest] = b"\xa1\x64kind\x6ablock-list"
+    lost = Cid.of(DAG_CBOR, b"\xa0 is not here")
+    node.pins |= {foreign, lost, Cid.of(DAG_PB, b"a file"), Cid.of(RAW, b"a leaf")}
+
+    def with_garbage(call: standin._Handler) -> bool:
+        keys = [
+            *map(str, node.pins),
+            "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN",
+            "",
+            "../../etc/passwd",
+            "b" * 59,
+        ]
+        call.say({"Keys": {key: {"Type": "recursive"} for key in keys}})
+        return False
+
+    node.script("pin/ls", with_garbage)
+    store = open_store()
+    assert list(store.cids()) == before
+    assert not store.has(foreign)
+
+
+def test_a_reply_that_was_acknowledged_and_lost_does_no_harm(node: StandIn, open_store: Open) -> None:
+    stored(open_store(), b"first")
+
+    def done_but_not_told(call: standin._Handler) -> bool:
+        call.say = lambda _document: standin.hangs_up(call)  # type: ignore[method-assign, assignment]
+        return True
+
+    for path in ("dag/import", "pin/update", "pin/rm"):
+        node.script(path, done_but_not_told, times=1)
+    store = open_store()
+    stored(store, b"second")
+    assert sorted(map(store.get, store.cids())) == [b"first", b"second"]
+    assert len(node.pins) == 1
+
+
+def test_after_a_failure_the_next_flush_says_that_blocks_are_not_stored(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    node.script("dag/import", standin.says_503)
+    with hurried(store), pytest.raises(Unavailable):
+        store.put_many((Cid.of(RAW, b"%d" % number), b"%d" % number) for number in range(5000))
+    node.heal()
+    with pytest.raises(Unavailable, match="Put them again"):
+        store.flush()
+    store.flush()
+    assert stored(store, b"works again") == list(store.cids())
+
+
+def test_a_failed_flush_is_told_once(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    cid = store.add(RAW, b"kept in memory until flushed")
+    assert store.get(cid) == b"kept in memory until flushed"
+    node.script("dag/import", standin.says_503)
+    with hurried(store), pytest.raises(Unavailable, match="does not answer"):
+        store.flush()
+    node.heal()
+    assert not store.has(cid)
+    store.flush()
+
+
+def test_two_writers_of_a_machine_take_turns(node: StandIn, open_store: Open) -> None:
+    one, two = open_store(), open_store()
+    one.add(RAW, b"one")
+    with pytest.raises(Busy, match="kubo"):
+        two.add(RAW, b"two")
+    one.flush()
+    stored(two, b"two")
+    assert sorted(map(one.get, one.cids())) == [b"one", b"two"]
+
+
+def test_two_machines_undo_nothing_of_each_other(node: StandIn, open_store: Open) -> None:
+    one, two = open_store(lock="here"), open_store(lock="there")
+    stored(one, b"shared", b"goes")
+    two.missing([])
+    one.add(RAW, b"one")
+    two.add(RAW, b"two")
+    two.delete(Cid.of(RAW, b"goes"))
+    one.flush()
+    two.flush()
+    for store in (one, two, open_store()):
+        assert {store.get(cid) for cid in store.cids()} >= {b"shared", b"one", b"two"}
+
+
+def test_lists_grow_to_their_size_and_a_new_one_begins(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    for start in range(0, 3000, 300):
+        stored(store, *(b"%d" % number for number in range(start, start + 300)))
+    assert len(node.pins) in (3, 4)
+    assert len(list(open_store().cids())) == 3000
+
+
+def test_a_new_node_in_place_of_the_old_one_gets_all_or_says_so(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    (old,) = stored(store, b"on the old node")
+    store.add(RAW, b"under way")
+    node.blocks.clear()
+    node.pins.clear()
+    store.flush()  # the list cannot be continued; what is at hand is pinned in a list of its own
+    assert not store.has(old)
+    assert list(map(store.get, store.cids())) == [b"under way"]
+
+
+def test_versions_are_noted(node: StandIn, open_store: Open, caplog: pytest.LogCaptureFixture) -> None:
+    for version, note in {"0.39.0": "older", "0.44.0-dev": "newer", "1.0.0": "newer", "0.43.1": ""}.items():
+        node.version = version
+        notes = open_store().notes()
+        assert (note in notes[0]) if note else notes == []
+    node.version = "0.50.0"
+    stored(open_store(), b"is used all the same")
+    assert "newer than what Allod is tested with" in caplog.text
+
+
+def test_the_authorization_is_sent_and_its_lack_is_said(node: StandIn, open_store: Open) -> None:
+    def guarded(call: standin._Handler) -> bool:
+        return call.headers.get("Authorization") == "Bearer word" or standin.says_403(call)
+
+    node.script("version", guarded)
+    with pytest.raises(Denied) as refused:
+        open_store().missing([])
+    assert "ALLOD_KUBO_AUTHORIZATION" in refused.value.hint
+    assert open_store(authorization="Bearer word").missing([]) == []
+    with pytest.raises(InvalidInput):
+        open_store(authorization="Bearer word\r\nHost: elsewhere")
+
+
+def test_exporting_gives_every_block_once_also_where_the_stream_breaks(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    contents = {b"%d" % number * 5000 for number in range(20)}
+    for content in contents:
+        store.add(RAW, content)
+    store.add(DAG_CBOR, b"\xa0")
+    store.add(RAW, b"\xa0")
+    store.flush()
+    whole = dict(store.export())
+    assert set(whole.values()) == contents | {b"\xa0"}
+    assert whole.keys() == set(store.cids())
+
+    def cut(call: standin._Handler) -> bool:
+        call.chunked = (
+            lambda pieces, kind: standin._Handler.chunked(  # type: ignore[method-assign, assignment]
+                call, list(pieces)[:9], kind, "X-Stream-Error: disk on fire\r\n"
+            )
+        )
+        return True
+
+    for fault in (cut, standin.drops_the_line, standin.serves_another_block, standin.answers_without_end):
+        node.script("dag/export", fault)
+        assert dict(store.export()) == whole
+        node.heal()
+
+
+def test_exporting_without_a_block_is_an_error(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    cids = stored(store, b"here", b"lost")
+    del node.blocks[cids[1].digest]
+    with pytest.raises(NotFound):
+        list(store.export())
+
+
+def test_addresses_that_are_none_are_refused(tmp_path: Path) -> None:
+    for address in (
+        "",
+        "127.0.0.1:5001",
+        "http://127.0.0.1:5001",
+        "/ip4/127.0.0.1/udp/1",
+        "/unix/tmp/api",
+        "/ip4/x/tcp/1",
+    ):
+        with pytest.raises(InvalidInput):
+            KuboStore(address, lock=tmp_path / "LOCK")
+
+
+def test_a_node_that_is_away_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with stand_in() as node:
+        address = node.address
+    with pytest.raises(Unavailable, match="does not answer") as away:
+        KuboStore(address, lock=tmp_path / "LOCK", patience=0.2).missing([])
+    assert "ipfs daemon" in away.value.hint
+
+
+def test_a_closed_store_is_closed(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    store.close()
+    with pytest.raises(Conflict):
+        store.add(RAW, b"late")
+
+
+def test_connections_are_kept(node: StandIn) -> None:
+    accepted = []
+    plain = node._server.get_request
+    node._server.get_request = lambda: accepted.append(1) or plain()  # type: ignore[method-assign, func-returns-value]
+    kubo = Kubo(node.address)
+    data = bytes(MAX_BLOCK)
+    cid = Cid.of(RAW, data)
+    kubo.send([(cid, data)])
+    for _ in range(5):
+        assert kubo.block(cid) == data
+    kubo.close()
+    assert len(accepted) == 1
+
+
+def test_reading_goes_on_while_a_batch_waits_for_the_node(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    (old,) = stored(store, b"old")
+    going = threading.Event()
+
+    def waits(_call: standin._Handler) -> bool:
+        return going.wait(60)
+
+    node.script("dag/import", waits, times=1)
+    cids = [store.add(RAW, b"%d" % number) for number in range(1100)]
+    assert store.get(old) == b"old"
+    assert store.get(cids[0]) == b"0"
+    going.set()
+    store.flush()
+    assert len(list(open_store().cids())) == 1101
