@@ -15,7 +15,7 @@ from core.errors import Conflict
 if TYPE_CHECKING:
     from alembic.config import Config
 
-MODULES = ("vault.catalogue", "consent.records", "finetune.records")
+MODULES = ("vault.catalogue", "consent.records", "consent.index.records", "finetune.records")
 
 
 def metadata() -> MetaData:
