@@ -100,7 +100,9 @@ class HttpProvider:
         try:
             document = json.loads(answer)
         except (ValueError, RecursionError):
-            raise self._unavailable(f"answered {method} with HTTP {response.status_code} and no JSON") from None
+            # 413 is a proxy's way to say that the request is too long.
+            said = {"code": 413} if response.status_code == 413 else {}
+            raise self._unavailable(f"answered {method} with HTTP {response.status_code} and no JSON", **said) from None
         if not isinstance(document, dict):
             raise self._unavailable(f"answered {method} with something that is not JSON-RPC")
         failure = document.get("error")
@@ -115,7 +117,7 @@ class HttpProvider:
             raise self._unavailable(f"answered {method} with something that is not JSON-RPC")
         return document["result"]
 
-    def _unavailable(self, what: str) -> Unavailable:
+    def _unavailable(self, what: str, **detail: int) -> Unavailable:
         from urllib.parse import urlsplit
 
         try:
@@ -125,6 +127,7 @@ class HttpProvider:
         return Unavailable(
             f"The chain's RPC endpoint at {where or 'the given address'} {what}.",
             hint="Check the address and that the node runs, then try again.",
+            **detail,
         )
 
     def close(self) -> None:

@@ -48,7 +48,7 @@ class Indexer:
         return self._book.head()
 
     def events(self, contract: str, name: str, **wanted: Any) -> list[Event]:
-        """Events of one contract (`registry`, `consent_token`, `escrow`) with these arguments, oldest first."""
+        """Events of one contract (`registry`, `token`, `escrow`) with these arguments, oldest first."""
         return self._book.events(self._layouts.named(contract, name), wanted)
 
     def follow(self) -> Head:

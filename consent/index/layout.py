@@ -25,7 +25,7 @@ from core.ids import Address
 WORD = 32
 INTEGER_MAX = 2**31 - 1
 
-_CONTRACTS = {"registry": "DataRegistry", "consent_token": "ConsentToken", "escrow": "JobEscrow"}
+_ARTIFACTS = {"registry": "DataRegistry", "token": "ConsentToken", "escrow": "JobEscrow"}
 
 # Which key column an argument fills. A consent moves only from nobody or to nobody, so the two ends of a Transfer share
 # one column: the one that is somebody stays.
@@ -147,15 +147,20 @@ class Layouts:
     """Every event of a deployment's contracts."""
 
     def __init__(self, deployment: Deployment) -> None:
-        self.addresses: list[Address] = [getattr(deployment, contract) for contract in _CONTRACTS]
+        addresses = {
+            "registry": deployment.registry,
+            "token": deployment.consent_token,
+            "escrow": deployment.escrow,
+        }
+        self.addresses: list[Address] = list(addresses.values())
         self._by_topic: dict[tuple[str, str], Layout] = {}
         self._by_name: dict[tuple[str, str], Layout] = {}
-        for contract, artifact in _CONTRACTS.items():
+        for contract, artifact in _ARTIFACTS.items():
             for entry in load(artifact).abi:
                 if entry["type"] == "event":
                     layout = Layout.of(contract, entry)
                     topic = to_hex(keccak(signature_of(entry).encode()))
-                    self._by_topic[to_hex(getattr(deployment, contract)), topic] = layout
+                    self._by_topic[to_hex(addresses[contract]), topic] = layout
                     self._by_name[contract, layout.name] = layout
 
     def named(self, contract: str, name: str) -> Layout:

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from consent.chain.account import Account
 from consent.chain.client import Chain, Receipt
-from consent.chain.contract import Contract
+from consent.chain.contract import Contract, Event
 from consent.chain.deployment import Deployment
 from core.ids import Address, Asset
 
+if TYPE_CHECKING:
+    from consent.index.indexer import Indexer
+
+ContractName = Literal["registry", "token", "escrow"]
 BATCH = 16  # consents of one call, the contracts' bound
 
 
@@ -38,11 +42,12 @@ class Sent:
 
 
 class Market:
-    """The four contracts of a deployment, on one chain."""
+    """The four contracts of a deployment, on one chain. With an `index`, past events come from there."""
 
-    def __init__(self, chain: Chain, deployment: Deployment) -> None:
+    def __init__(self, chain: Chain, deployment: Deployment, index: Indexer | None = None) -> None:
         self.chain = chain
         self.deployment = deployment
+        self._index = index
         contracts = deployment.contracts(chain)
         self.registry: Contract = contracts.registry
         self.token: Contract = contracts.consent_token
@@ -59,10 +64,17 @@ class Market:
         """The currency's decimals."""
         return int(self.currency.read("decimals"))
 
+    def events(self, contract: ContractName, name: str, **indexed: Any) -> list[Event]:
+        """Every event of this name and these arguments up to the newest block, oldest first."""
+        if self._index is not None:
+            self._index.follow()
+            return self._index.events(contract, name, **indexed)
+        source: Contract = getattr(self, contract)
+        return source.events(name, self.deployment.first_block, **indexed)
+
     def registered_terms(self, asset: Asset) -> list[bytes]:
         """The hashes of all terms that the asset was registered with, oldest first."""
-        events = self.registry.events("Registered", self.deployment.first_block, asset=asset)
-        return [event.args["terms"] for event in events]
+        return [event.args["terms"] for event in self.events("registry", "Registered", asset=asset)]
 
 
 class Relayer:

@@ -15,6 +15,7 @@ from consent.chain.client import Chain
 from consent.chain.deployment import Deployment, deploy
 from consent.chain.embedded import developer
 from consent.index.indexer import Indexer
+from consent.market.place import Market
 from tests.index.fork_tree import new_engine, rows
 from tests.real import running_anvil
 
@@ -27,15 +28,15 @@ class Town:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.deployment: Deployment = deploy(chain, developer())
-        self.contracts = self.deployment.contracts(chain)
+        self.market = Market(chain, self.deployment)
         self.engine, self.engines = new_engine(), list[Engine]()
         self.index = Indexer(chain, self.deployment, self.engine)
 
     def act(self, *numbers: int) -> None:
         """Register a dataset and raise an epoch for each number, as the developer."""
         for number in numbers:
-            self.contracts.registry.transact(developer(), "register", bytes([number]) * 32, bytes(32))
-            self.contracts.consent_token.transact(developer(), "revoke_all")
+            self.market.registry.transact(developer(), "register", bytes([number]) * 32, bytes(32))
+            self.market.token.transact(developer(), "revoke_all")
 
     def digests(self) -> list[int]:
         return [event.args["digest"][0] for event in self.index.events("registry", "Registered")]
@@ -48,8 +49,8 @@ class Town:
         self.engines.append(fresh)
         Indexer(self.chain, self.deployment, fresh).follow()
         assert rows(self.engine) == rows(fresh)
-        for contract, name in (("registry", "Registered"), ("consent_token", "EpochRaised")):
-            generic = getattr(self.contracts, contract).events(name, self.deployment.first_block)
+        for contract, name in (("registry", "Registered"), ("token", "EpochRaised")):
+            generic = getattr(self.market, contract).events(name, self.deployment.first_block)
             assert self.index.events(contract, name) == generic
 
 
@@ -76,7 +77,7 @@ def test_a_reorganisation_with_other_transactions(town: Town) -> None:
     town.act(1, 2, 3)
     town.check()
     assert town.digests() == [1, 2, 3]
-    data = town.contracts.registry.encode("register", b"\x09" * 32, bytes(32))
+    data = town.market.registry.encode("register", b"\x09" * 32, bytes(32))
     prepared = town.chain.prepare(other, town.deployment.registry, data, nonce=0, gas=100_000)
     before = town.chain.block()
     # The newest four blocks, all about 2 and 3, give way to four others, the second with another registration.
