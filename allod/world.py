@@ -160,7 +160,7 @@ class World:
         """The contracts, ready to be called."""
         from consent.market.place import Market
 
-        return Market(self.chain, self.deployment, self.index)
+        return Market(self.chain, self.deployment, lambda: self.index)
 
     @cached_property
     def index(self) -> Indexer:

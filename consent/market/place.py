@@ -42,9 +42,10 @@ class Sent:
 
 
 class Market:
-    """The four contracts of a deployment, on one chain. With an `index`, past events come from there."""
+    """The four contracts of a deployment, on one chain. With an `index` (opened at its first use), past
+    events come from there."""
 
-    def __init__(self, chain: Chain, deployment: Deployment, index: Indexer | None = None) -> None:
+    def __init__(self, chain: Chain, deployment: Deployment, index: Callable[[], Indexer] | None = None) -> None:
         self.chain = chain
         self.deployment = deployment
         self._index = index
@@ -67,8 +68,9 @@ class Market:
     def events(self, contract: ContractName, name: str, **indexed: Any) -> list[Event]:
         """Every event of this name and these arguments up to the newest block, oldest first."""
         if self._index is not None:
-            self._index.follow()
-            return self._index.events(contract, name, **indexed)
+            index = self._index()
+            index.follow()
+            return index.events(contract, name, **indexed)
         source: Contract = getattr(self, contract)
         return source.events(name, self.deployment.first_block, **indexed)
 
