@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 _ALONE = threading.Lock()  # Alembic keeps its state in the module
 _LOCK_NUMBER = int.from_bytes(b"allod", "big")
-MODULES = ("vault.catalogue", "consent.chain.records", "consent.records", "finetune.records")
+MODULES = (
+    "vault.catalogue",
+    "consent.chain.records",
+    "consent.records",
+    "consent.index.records",
+    "finetune.records",
+)
 
 
 def metadata() -> MetaData:

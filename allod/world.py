@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from consent.chain.deployment import Deployment
     from consent.chain.outbox import Outbox
     from consent.committee import Committee
+    from consent.index.indexer import Indexer
     from consent.keeper.port import KeeperPort
     from consent.market.place import Market, Relayer, Sent
     from consent.records import ConsentBook
@@ -185,7 +186,14 @@ class World:
         """The contracts, ready to be called."""
         from consent.market.place import Market
 
-        return Market(self.chain, self.deployment)
+        return Market(self.chain, self.deployment, lambda: self.index)
+
+    @cached_property
+    def index(self) -> Indexer:
+        """The contracts' events in the database."""
+        from consent.index.indexer import Indexer
+
+        return Indexer(self.chain, self.deployment, self.engine)
 
     @cached_property
     def relayer(self) -> Relayer:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from consent.market.granting import live, status
+from consent.market.granting import status
+from consent.market.liveness import live, pair_of
 from consent.market.place import Market
 from consent.validity import TokenStatus, check_token
 from core.errors import AllodError, Unavailable
@@ -88,13 +89,14 @@ def chain_look(
     *,
     clock: Callable[[], float] = time.time,
 ) -> Look:
-    """A `Look` at the newest block, by block time and by this machine's clock; one call asks for a thousand tokens."""
+    """A `Look` at the newest block, by block time and by this machine's clock; one call asks for 5,000 tokens."""
     ids = list(licences)
+    pairs = [pair_of(market, licence.consent, holder) for licence in licences.values()]
 
     def look() -> dict[ConsentId, str]:
         latest = market.chain.block("latest")
         now = max(latest.timestamp, int(clock()))
-        alive = live(market, [(licences[consent_id].consent, holder) for consent_id in ids], latest.hash)
+        alive = live(market, pairs, latest.hash)
         ended = {}
         for consent_id, lives in zip(ids, alive, strict=True):
             licence = licences[consent_id]

@@ -22,6 +22,7 @@ _EXECUTION_ERRORS = (
     "execution failed",
     "intrinsic gas",
 )
+_TOO_MUCH = ("block range", "too many", "more than", "too large", "exceed")
 
 
 _HALTS = {  # in anvil's words
@@ -154,7 +155,7 @@ def meaning_of(method: str, error: RpcError) -> AllodError:
     if "chain id" in words:
         hint = "Sign it for the chain that the endpoint serves."
         return Refused("The transaction is for another chain.", hint=hint, reason=error.message)
-    too_much = error.code == TOO_MUCH or "block range" in words or "too many" in words or "more than" in words
+    too_much = error.code == TOO_MUCH or any(part in words for part in _TOO_MUCH)
     return Unavailable(
         f"The chain's RPC endpoint failed at {method}: {error.message or error.code}.",
         hint="Try again, or use another endpoint.",

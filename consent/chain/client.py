@@ -28,7 +28,7 @@ from consent.chain.answers import (
     read_number,
     read_receipt,
 )
-from consent.chain.jsonrpc import METHOD_NOT_FOUND, TOO_MUCH, EmbeddedProvider, HttpProvider, Provider, RpcError
+from consent.chain.jsonrpc import METHOD_NOT_FOUND, EmbeddedProvider, HttpProvider, Provider, RpcError
 from consent.chain.sending import Sending
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, Busy, NotFound, Refused, Unavailable
@@ -185,13 +185,28 @@ class Chain:
             wanted = {**query, "fromBlock": _tag(from_block), "toBlock": _tag(to_block)}
             return _only_matching(self._read(read_logs, "eth_getLogs", wanted), addresses, topics, None)
         except Unavailable as error:
-            if error.detail.get("code") != TOO_MUCH and not error.detail.get("too_much"):
+            if not error.detail.get("too_much"):
                 raise
             first, last = self.block(from_block).number, self.block(to_block).number
             if first >= last:
                 raise
         middle = (first + last) // 2
         return self.logs(addresses, topics, first, middle) + self.logs(addresses, topics, middle + 1, last)
+
+    def scan(
+        self, parse: Callable[[Any], Value], addresses: Sequence[Address], blocks: bytes | tuple[int, int]
+    ) -> Value:
+        """All logs of these contracts in one block (its hash) or from a first to a last, in one request.
+
+        `parse` reads the node's own JSON, for who has many logs to read; what it raises is `Unavailable`, and a refusal
+        of too much has `too_much` in its detail.
+        """
+        query: dict[str, Any] = {"address": [to_hex(item) for item in addresses]}
+        if isinstance(blocks, bytes):
+            query["blockHash"] = to_hex(blocks)
+        else:
+            query |= {"fromBlock": hex(blocks[0]), "toBlock": hex(blocks[1])}
+        return self._read(parse, "eth_getLogs", query)
 
     def balance(self, address: Address, block: BlockId = "latest") -> int:
         """Native money of `address`, in wei."""

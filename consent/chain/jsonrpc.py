@@ -125,6 +125,8 @@ class HttpProvider:
             document = json.loads(answer)
         except (ValueError, RecursionError):
             what = f"answered {method} with HTTP {response.status_code} and no JSON"
+            if response.status_code == 413:  # a proxy's way to say that the request is too long
+                raise self._unavailable(what, code=413) from None
             raise (self._away if response.status_code in OVERLOADED else self._unavailable)(what) from None
         if not isinstance(document, dict):
             raise self._unavailable(f"answered {method} with something that is not JSON-RPC")
@@ -149,10 +151,11 @@ class HttpProvider:
         except ValueError:
             return "the given address"
 
-    def _unavailable(self, what: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
+    def _unavailable(self, what: str, kind: type[Unavailable] = Unavailable, **detail: int) -> Unavailable:
         return kind(
             f"The chain's RPC endpoint at {self.name} {what}.",
             hint="Check the address and that the node runs, then try again.",
+            **detail,
         )
 
     def _away(self, what: str) -> _Away:

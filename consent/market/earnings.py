@@ -127,7 +127,7 @@ def _payments(market: Market, payee: Address, everything: Iterable[Course]) -> d
         place = (opening.block_number, opening.log_index)
         lanes.setdefault((opening.payer, opening.lane), []).append((place, opening.job_id))
     out = {}
-    for event in market.escrow.events("Paid", market.deployment.first_block, payee=payee):
+    for event in market.events("escrow", "Paid", payee=payee):
         jobs = lanes.get((event.args["payer"], event.args["lane"]), [])
         before = [job_id for place, job_id in jobs if place < (event.block_number, event.log_index)]
         if before:

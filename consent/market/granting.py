@@ -21,7 +21,6 @@ from core.ids import NOBODY, Address, Asset, ConsentId
 
 WALLETS = 12  # consents of contract wallets in one call: below the gas that one transaction may take (EIP-7825)
 WALLET_GAS = 1_150_000  # what ConsentToken grants an ERC-1271 wallet, and the mint
-LIVE_PAIRS = 1024  # pairs in one call of `live`; the contract takes 8,192, embedded chains answer sooner with fewer
 
 _SKIPPED = {
     2: "It was revoked, or given back.",
@@ -187,17 +186,3 @@ def status(market: Market, consent: Consent, holder: Address, block: BlockId = "
     """What ConsentToken says of this consent's token; None for an answer that is not known here, which means no."""
     found = int(market.token.read("status", consent.as_tuple(), holder, block=block))
     return TokenStatus(found) if found in TokenStatus.__members__.values() else None
-
-
-def live(market: Market, tokens: Sequence[tuple[Consent, Address]], block: BlockId = "latest") -> list[bool]:
-    """Which of these tokens (each with its holder) are live, in one call for up to a thousand. Uses are not counted."""
-    out: list[bool] = []
-    for start in range(0, len(tokens), LIVE_PAIRS):
-        chunk = tokens[start : start + LIVE_PAIRS]
-        packed = b"".join(
-            consent_id(market, consent, holder) + consent.owner + consent.nonce.to_bytes(12, "big")
-            for consent, holder in chunk
-        )
-        words = market.token.read("live_packed", packed, block=block)
-        out += [bool(words[i >> 8] >> (i & 255) & 1) for i in range(len(chunk))]
-    return out

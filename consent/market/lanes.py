@@ -100,10 +100,10 @@ class Course:
 
 def courses(market: Market, payer: Address | None = None) -> list[Course]:
     """Every job ever opened, oldest first; of one payer if given."""
-    first = market.deployment.first_block
-    openings = [Opening.of(market, event) for event in market.escrow.events("Opened", first, payer=payer)]
+    whose = {} if payer is None else {"payer": payer}
+    openings = [Opening.of(market, event) for event in market.events("escrow", "Opened", **whose)]
     settled: dict[tuple[Address, int, int], Event] = {}
-    for event in market.escrow.events("Settled", first, payer=payer):
+    for event in market.events("escrow", "Settled", **whose):
         settled[event.args["payer"], event.args["lane"], event.args["times"] >> 40] = event
     newest = {(opening.payer, opening.lane): opening.job_id for opening in openings}
     out = []

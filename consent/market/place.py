@@ -9,15 +9,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from consent.chain.account import Account
 from consent.chain.client import Chain, Receipt
-from consent.chain.contract import Contract
+from consent.chain.contract import Contract, Event
 from consent.chain.deployment import Deployment
 from core.errors import Unavailable
 from core.ids import Address, Asset
 
+if TYPE_CHECKING:
+    from consent.index.indexer import Indexer
+
+ContractName = Literal["registry", "token", "escrow"]
 SAFE_TIME, SAFE_PAUSE = 3600, 4.0  # seconds to wait for a safe block at most, and between two looks
 BATCH = 16  # consents of one call, the contracts' bound
 
@@ -41,11 +45,13 @@ class Sent:
 
 
 class Market:
-    """The four contracts of a deployment, on one chain."""
+    """The four contracts of a deployment, on one chain. With an `index` (opened at its first use), past
+    events come from there."""
 
-    def __init__(self, chain: Chain, deployment: Deployment) -> None:
+    def __init__(self, chain: Chain, deployment: Deployment, index: Callable[[], Indexer] | None = None) -> None:
         self.chain = chain
         self.deployment = deployment
+        self._index = index
         contracts = deployment.contracts(chain)
         self.registry: Contract = contracts.registry
         self.token: Contract = contracts.consent_token
@@ -84,10 +90,18 @@ class Market:
             else:
                 time.sleep(SAFE_PAUSE)
 
+    def events(self, contract: ContractName, name: str, **indexed: Any) -> list[Event]:
+        """Every event of this name and these arguments up to the newest block, oldest first."""
+        if self._index is not None:
+            index = self._index()
+            index.follow()
+            return index.events(contract, name, **indexed)
+        source: Contract = getattr(self, contract)
+        return source.events(name, self.deployment.first_block, **indexed)
+
     def registered_terms(self, asset: Asset) -> list[bytes]:
         """The hashes of all terms that the asset was registered with, oldest first."""
-        events = self.registry.events("Registered", self.deployment.first_block, asset=asset)
-        return [event.args["terms"] for event in events]
+        return [event.args["terms"] for event in self.events("registry", "Registered", asset=asset)]
 
 
 class Relayer:

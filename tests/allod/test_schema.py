@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, delete, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from allod import schema
+from consent.index.records import BlockRow, EventRow, SourceRow
 from consent.records import ConsentBook, ConsentRow, TransactionRow
-from core.database import open_engine
+from core.database import open_engine, transaction
 from core.errors import NotFound
 from core.ids import Address, Asset, VaultId
 from finetune.records import JobBook
@@ -56,6 +58,13 @@ def engine(empty: Engine) -> Engine:
 def fill(engine: Engine) -> None:
     fill_books(engine)
     JobBook(engine).add("1", OWNER)
+    with transaction(engine) as session:
+        session.add(SourceRow(id=1, key=b"k" * 32, head=9, head_hash=b"h" * 32))
+        session.flush()
+        session.add(BlockRow(source=1, number=9, hash=b"h" * 32, time=1_800_000_000))
+        session.flush()
+        place = {"block": 9, "log_index": 0, "tx_index": 0, "tx_hash": b"t" * 32}
+        session.add(EventRow(source=1, **place, contract="escrow", name="Deposited", words=bytes(64), payer=OWNER))
 
 
 def fill_books(engine: Engine) -> None:
@@ -93,6 +102,28 @@ def test_upgrading_a_filled_database_twice_keeps_every_row(engine: Engine) -> No
     assert [row.title for row in fill_again.all(OWNER)] == ["Notes"]
     assert len(ConsentBook(engine).consents(owner=OWNER)) == 1
     assert len(ConsentBook(engine).transactions()) == 1
+    with transaction(engine) as session:
+        assert session.get_one(EventRow, (1, 9, 0)).payer == OWNER
+
+
+def test_the_events_of_a_block_go_with_it_and_none_stands_without(engine: Engine) -> None:
+    fill(engine)
+    with transaction(engine) as session:
+        session.execute(delete(BlockRow))
+    with transaction(engine) as session:
+        assert list(session.scalars(select(EventRow))) == []
+    with pytest.raises(IntegrityError), transaction(engine) as session:
+        session.add(EventRow(source=1, block=9, log_index=0, tx_index=0, tx_hash=b"", contract="", name="", words=b""))
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_the_index_alone_comes_and_goes(engine: Engine, filled: bool) -> None:
+    if filled:
+        fill(engine)
+    schema.downgrade(engine, "0002")
+    assert not [name for name in inspect(engine).get_table_names() if name.startswith("index_")]
+    schema.upgrade(engine)
+    assert [row.title for row in Catalogue(engine).all(OWNER)] == ["Notes"] * filled
 
 
 def test_what_is_not_there_is_said_with_the_next_step(engine: Engine) -> None:

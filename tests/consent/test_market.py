@@ -21,13 +21,13 @@ from consent.market.granting import (
     consent_id,
     draft,
     grant,
-    live,
     next_nonce,
     sign,
     status,
     take,
 )
 from consent.market.lanes import courses, free_lane
+from consent.market.liveness import live, pair_of
 from consent.market.paying import (
     Balance,
     balance,
@@ -191,15 +191,18 @@ def test_more_consents_than_one_call_takes_go_in_several(world):
     assert len(granted.sent) == 2
     assert len(granted.minted) == 18
     tokens = [(item.consent, trainer.address) for item in signed]
-    never = (first.with_nonce(nonce_of(0, 2, 0)), trainer.address)
-    assert live(world.market, [*tokens, never]) == [True] * 18 + [False]
+    pairs = [pair_of(world.market, *token) for token in tokens]
+    never = pair_of(world.market, first.with_nonce(nonce_of(0, 2, 0)), trainer.address)
+    before = world.market.chain.block()
+    assert live(world.market, [*pairs, never]) == [True] * 18 + [False]
     revocations = sign_revoke(world.market, owner, tokens)
     assert len(revocations) == 2
     relay_revocation(world.market, world.relayer, revocations[1])
-    assert live(world.market, tokens) == [True] * 16 + [False] * 2
+    assert live(world.market, pairs) == [True] * 16 + [False] * 2
     (whole_word,) = sign_revoke_nonces(world.market, owner, [item.consent for item in signed])
     relay_revocation(world.market, world.relayer, whole_word)
-    assert live(world.market, tokens) == [False] * 18
+    assert live(world.market, pairs) == [False] * 18
+    assert live(world.market, pairs, before.hash) == live(world.market, pairs, before.number) == [True] * 18
     assert live(world.market, []) == []
 
 
