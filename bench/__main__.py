@@ -69,7 +69,8 @@ def main() -> int:
     asked = parser.parse_args()
     sizes = ["--mib", "64", "--memory-mib", "256"] if asked.quick else []
     rounds = ["--rounds", "4"] if asked.quick else []
-    rows = [*measured("bench.seal", *sizes), *measured("bench.training", *rounds), *demo_rows(), *gas_rows()]
+    rows = [*measured("bench.seal", *sizes), *measured("bench.training", *rounds), *measured("bench.keeper")]
+    rows += [*demo_rows(), *gas_rows()]
     OUT.mkdir(exist_ok=True)
     (OUT / "bench.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if asked.as_json:
