@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
     from consent.committee import Committee
+    from consent.keeper.asking import Patience
     from consent.keeper.port import KeeperPort
     from consent.market.place import Market, Relayer, Sent
     from consent.records import ConsentBook
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 THRESHOLD, KEEPERS, QUORUM = 2, 3, 3
 TERM = 5 * 365 * 86400  # seconds that the embedded committee is in office
-AWAY = 120.0  # seconds that a committee of services may be away before a job gives up on it
 NOTICE = (
     "This is the embedded world: a development chain with play money, and three keepers in one process "
     "without any independence."
@@ -242,6 +242,13 @@ class World:
             ports[index] = InProcessPort(keeper)
         return ports
 
+    @property
+    def patience(self) -> Patience:
+        """How long this home waits for its keepers."""
+        from consent.keeper.asking import SERVICES, Patience
+
+        return Patience() if self.settings.committee is None else SERVICES
+
     @cached_property
     def runner(self) -> Runner:
         """This machine as a runner of jobs."""
@@ -251,7 +258,6 @@ class World:
 
     def site(self, report: Callable[[Progress], None] | None = None) -> Site:
         """Where this home's jobs run."""
-        from consent.keeper.asking import Patience
         from finetune.site import Site, in_silence
 
         return Site(
@@ -262,5 +268,5 @@ class World:
             runner=self.runner,
             jobs=self.home / "jobs",
             report=report or in_silence,
-            patience=Patience(away=AWAY if self.settings.committee else 0),
+            patience=self.patience,
         )

@@ -167,10 +167,6 @@ def serve(
             hint="Put a reverse proxy with TLS in front and listen on 127.0.0.1, or say --public.",
         )
     committee, place = Committee.load(document), Deployment.load(deployment)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    _log_to_stderr(LOG)
     with ExitStack() as closing:
         closing.enter_context(Lock(folder / "LOCK", what="This keeper"))
         chains = []
@@ -182,6 +178,10 @@ def serve(
         node.join(committee)
         index = next(one.index for one in committee.keepers if one.address == node.address)
         bound = bind(host, port)
+        _log_to_stderr(LOG)
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         url = closing.enter_context(serving(node, bound, behind_proxy=behind_proxy))
         data: dict[str, Any] = {"url": url, "index": index, "address": to_hex(node.address)}
         data |= {"committee": to_hex(committee.id), "chain": place.chain_id}
