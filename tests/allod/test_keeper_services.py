@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from consent.keeper.keys import KeeperKeys
 from consent.keeper.revocation import RevokeAll
 from core.errors import AllodError, Conflict, Corrupted, Denied, InvalidInput, NotFound
 from core.settings import Settings
-from tests.keeper.processes import PATIENT, KeeperProcess
+from tests.keeper.processes import PATIENT, ROOT, KeeperProcess
 
 Say = Callable[..., Any]
 
@@ -321,3 +323,42 @@ def test_a_draft_whose_signature_or_terms_were_changed_on_the_way_is_refused(thr
         with pytest.raises(InvalidInput):
             Card.decode(data)
     assert Card.decode(card.encode() + b"\n") == card
+
+
+# -- the operators' guide ---------------------------------------------------------------------------------------------
+
+
+def guide() -> list[list[str]]:
+    """Every command of docs/keepers.md, as words."""
+    text = (ROOT / "docs" / "keepers.md").read_text("utf-8")
+    blocks = text.split("```")[1::2]
+    return [shlex.split(line)[1:] for block in blocks for line in block.strip().splitlines()]
+
+
+@pytest.mark.slow
+def test_the_operators_guide_does_what_it_says(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands in their order, in one folder; only the ports are other ones, and what serves runs in a process."""
+    monkeypatch.chdir(tmp_path)
+    commands = guide()
+    assert [words[1] for words in commands] == ["init"] * 3 + ["found"] + ["sign"] * 3 + ["serve", "audit"]
+    with ExitStack() as stack:
+        embedded = EmbeddedChain(None)
+        stack.callback(embedded.close)
+        deploy(Chain.embedded(embedded), developer()).save(tmp_path / "deployment.json")
+        rpc = stack.enter_context(serving(embedded))
+        for words in commands:
+            given = [rpc if word == "http://127.0.0.1:8545" else word for word in words]
+            if given[1] != "serve":
+                told = say(*given[1:])
+                assert "status" not in told, told
+                continue
+            given[given.index("--listen") + 1] = "127.0.0.1:0"
+            keeper = KeeperProcess(tmp_path / "k1", rpc, tmp_path / "committee.json", tmp_path / "deployment.json")
+            files = ("k1", "committee.json", "deployment.json")
+            given = [str(tmp_path / word) if word in files else word for word in given]
+            keeper._words = [sys.executable, "-m", "allod", *given, "--json"]
+            stack.callback(keeper.end, signal.SIGKILL)
+            keeper.restart()
+            assert keeper.port.call("service", b"")
+    assert told["flaws"] == []
+    assert (tmp_path / "k1.head").exists()
