@@ -67,6 +67,7 @@ class Job:
     chain: Chain
     place: Deployment
     committee: Committee
+    trainer: Account
     runner: Account
     order: Order
     tree: SumTree
@@ -159,7 +160,7 @@ def open_job(folder: Path, url: str) -> Job:
         table.sig,
         tuple(objects),
     )
-    return Job(chain, place, committee, runner, order, tree, request)
+    return Job(chain, place, committee, trainer, runner, order, tree, request)
 
 
 @contextmanager
@@ -185,6 +186,7 @@ def keeper(folder: Path, rpc: str) -> Iterator[tuple[str, int]]:
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait()
+        child.stdout.close()
 
 
 def cpu_seconds(pid: int) -> float:
