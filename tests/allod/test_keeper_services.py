@@ -34,6 +34,12 @@ from tests.keeper.processes import PATIENT, ROOT, KeeperProcess
 Say = Callable[..., Any]
 
 
+@pytest.fixture(autouse=True)
+def patiently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine makes nobody's keeper slow."""
+    monkeypatch.setattr("allod.checkup.KEEPER_PATIENCE", PATIENT)
+
+
 @pytest.fixture
 def say(capsys: pytest.CaptureFixture[str]) -> Say:
     """`allod keeper` with these words, in this process: its data, or the error that it says raised again."""
