@@ -192,7 +192,13 @@ def _end(world: World, messages: Sequence[SignedRevocation]) -> Ended:
     for message in messages:
         told.append(
             revoke_everywhere(
-                world.ports, world.committee, market.chain_id, market.token.address, message.message, message.signature
+                world.ports,
+                world.committee,
+                market.chain_id,
+                market.token.address,
+                message.message,
+                message.signature,
+                patience=world.patience,
             )
         )
         sent.append(revoking.relay_revocation(market, world.relayer, message))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from consent.chain.outbox import Outbox
     from consent.committee import Committee
     from consent.index.indexer import Indexer
+    from consent.keeper.asking import Patience
     from consent.keeper.port import KeeperPort
     from consent.market.place import Market, Relayer, Sent
     from consent.records import ConsentBook
@@ -275,6 +276,13 @@ class World:
             ports[index] = InProcessPort(keeper)
         return ports
 
+    @property
+    def patience(self) -> Patience:
+        """How long this home waits for its keepers."""
+        from consent.keeper.asking import SERVICES, Patience
+
+        return Patience() if self.settings.committee is None else SERVICES
+
     @cached_property
     def runner(self) -> Runner:
         """This machine as a runner of jobs."""
@@ -284,7 +292,6 @@ class World:
 
     def site(self, report: Callable[[Progress], None] | None = None) -> Site:
         """Where this home's jobs run."""
-        from consent.keeper.asking import Patience
         from finetune.site import Site, in_silence
 
         return Site(
@@ -295,5 +302,5 @@ class World:
             runner=self.runner,
             jobs=self.home / "jobs",
             report=report or in_silence,
-            patience=Patience(away=self.settings.patience if self.settings.committee else 0),
+            patience=self.patience,
         )

@@ -74,6 +74,7 @@ def main() -> int:
         *measured("bench.seal", *sizes),
         *measured("bench.index", *consents),
         *measured("bench.training", *rounds),
+        *measured("bench.keeper"),
         *demo_rows(),
         *gas_rows(),
     ]

@@ -41,6 +41,7 @@ __all__ = [
     "hpke_public",
     "open_release",
     "open_share",
+    "open_shares",
     "recover_dek",
     "seal_release",
     "share_objects",
@@ -143,28 +144,37 @@ def share_objects(
     return build_table(head, rows, signing_key)
 
 
-def open_share(keeper_private: bytes, i: int, scope: Scope, head: ShareHead, row: ShareRow) -> bytes:
-    """Keeper `i`'s share of the row's object. `scope` holds values the keeper checked itself.
+def open_shares(keeper_private: bytes, i: int, scope: Scope, head: ShareHead, rows: Sequence[ShareRow]) -> list[bytes]:
+    """Keeper `i`'s shares of the rows' objects, in their order. `scope` holds values the keeper checked itself.
 
-    The caller has verified the table's signature and the row's proof. `Corrupted` if seed or cell do not open under
-    this scope, or if the share misses its hash in the row.
+    The caller has verified the table's signature and each row's proof. `Corrupted` if seed or cell do not open under
+    this scope, or if a share misses its hash in its row.
     """
-    _check_place(head, row, i)
+    for row in rows:
+        _check_place(head, row, i)
     if head.asset != scope.asset:
         raise Corrupted("The share table belongs to another dataset.", hint="Ask for the consent's own dataset.")
     keeper_pk = hpke_public(keeper_private)
     seed = hpke_open(keeper_private, head.sealed[i - 1], _context(SEED_LABEL, scope, head, _NO_OBJECT, i, keeper_pk))
-    key = hkdf(seed, head.batch_id, _context(CELL_LABEL, scope, head, row.object_id, i, keeper_pk))
-    try:
-        share = AESGCM(key).decrypt(_ZERO_NONCE, row.cells[i - 1], None)
-    except InvalidTag:
-        raise Corrupted(
-            f"Keeper {i}'s cell for this object does not open under this consent.",
-            hint="The owner shares the dataset again: `allod dataset publish`.",
-            keeper=i,
-        ) from None
-    _check_share(scope, head, row, i, keeper_pk, share)
-    return share
+    shares = []
+    for row in rows:
+        key = hkdf(seed, head.batch_id, _context(CELL_LABEL, scope, head, row.object_id, i, keeper_pk))
+        try:
+            share = AESGCM(key).decrypt(_ZERO_NONCE, row.cells[i - 1], None)
+        except InvalidTag:
+            raise Corrupted(
+                f"Keeper {i}'s cell for this object does not open under this consent.",
+                hint="The owner shares the dataset again: `allod dataset publish`.",
+                keeper=i,
+            ) from None
+        _check_share(scope, head, row, i, keeper_pk, share)
+        shares.append(share)
+    return shares
+
+
+def open_share(keeper_private: bytes, i: int, scope: Scope, head: ShareHead, row: ShareRow) -> bytes:
+    """Keeper `i`'s share of one object."""
+    return open_shares(keeper_private, i, scope, head, [row])[0]
 
 
 def seal_release(

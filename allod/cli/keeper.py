@@ -167,10 +167,6 @@ def serve(
             hint="Put a reverse proxy with TLS in front and listen on 127.0.0.1, or say --public.",
         )
     committee, place = Committee.load(document), Deployment.load(deployment)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    _log_to_stderr(LOG)
     with ExitStack() as closing:
         closing.enter_context(Lock(folder / "LOCK", what="This keeper"))
         chains = []
@@ -182,6 +178,10 @@ def serve(
         node.join(committee)
         index = next(one.index for one in committee.keepers if one.address == node.address)
         bound = bind(host, port)
+        _log_to_stderr(LOG)
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         url = closing.enter_context(serving(node, bound, behind_proxy=behind_proxy))
         data: dict[str, Any] = {"url": url, "index": index, "address": to_hex(node.address)}
         data |= {"committee": to_hex(committee.id), "chain": place.chain_id}
@@ -189,6 +189,49 @@ def serve(
         stop.wait()
     screen.note("Stopped; what was answered is in the log.")
     return Shown(data)
+
+
+@command(app, "audit")
+def audit(
+    screen: Screen,
+    source: Annotated[str, typer.Argument(help="A keeper's number in the committee, its folder, or a saved log.")],
+    document: Annotated[
+        Path | None, typer.Option("--committee", help="The committee's document; by default the accepted one.")
+    ] = None,
+    number: Annotated[int | None, typer.Option("--keeper", min=1, help="Whose log a saved file is.")] = None,
+    rpc: Annotated[str | None, typer.Option(help="Your own JSON-RPC endpoint; by default the settings'.")] = None,
+    deployment: Annotated[Path | None, typer.Option(help="The contracts; by default the settings'.")] = None,
+    bundles: Annotated[
+        list[Path] | None, typer.Option("--bundle", help="A job's bundle: its receipts must be in the log. Repeatable.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Remembers the log's head, so that the next audit notices a cut.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the log to a file.")] = None,
+) -> Shown:
+    """Check a keeper's log: one chain, nothing missing, and each release and settlement in its right on chain."""
+    from allod.auditing import audit_keeper
+    from core.errors import VerificationFailed
+
+    changes = {"committee": document, "rpc_url": rpc, "deployment": deployment}
+    settings = screen.settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    done = audit_keeper(settings, source, number=number, bundles=bundles or [], state=state, save=save)
+    log, said = done.log, ", ".join(f"{count} {kind}" for kind, count in done.log.kinds.items())
+    data: dict[str, Any] = {"keeper": done.index, "address": to_hex(done.address), "entries": len(log.encoded)}
+    data |= {"head": to_hex(log.head), "kinds": log.kinds, "receipts": done.receipts, "not_seen": done.notes}
+    data["flaws"] = [{"type": one.slug, "entry": one.entry, "title": one.sentence} for one in log.flaws]
+    lines = [f"Keeper {done.index}, {data['address']}: {len(log.encoded)} entries ({said or 'none'})."]
+    lines += [f"[red]✗[/red] {one.slug}: {plain(one.sentence)}" for one in log.flaws]
+    lines += [f"[dim]–[/dim] {plain(note)}" for note in done.notes]
+    if log.flaws:
+        screen.say(*lines)
+        raise VerificationFailed(
+            f"The log has {len(log.flaws)} flaw(s): {', '.join(sorted({one.slug for one in log.flaws}))}.",
+            hint="Keep the log (--save) and show it to the committee's other users: it is signed evidence.",
+            **data,
+        )
+    lines.append(f"[green]✓[/green] Whole, and in its right; {done.receipts} receipts are in it. Head {data['head']}")
+    return Shown(data, lines)
 
 
 def _place(listen: str) -> tuple[str, int]:

@@ -126,6 +126,16 @@ class Interface:
         function = self._function(name, len(arguments))
         return keccak(signature_of(function).encode())[:4] + encode_values(function["inputs"], arguments)
 
+    def decode_call(self, data: bytes) -> tuple[str, tuple[Any, ...]] | None:
+        """Name and arguments of a call, or None if it is to no function of this contract or does not decode."""
+        for (name, _), function in self._functions.items():
+            if data[:4] == keccak(signature_of(function).encode())[:4]:
+                try:
+                    return name, decode_values(function["inputs"], data[4:])
+                except Unavailable:
+                    return None
+        return None
+
     def decode_result(self, name: str, count: int, data: bytes) -> Any:
         """What a function of `count` arguments returned: nothing, one value, or a tuple."""
         values = decode_values(self._function(name, count)["outputs"], data)

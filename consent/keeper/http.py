@@ -27,7 +27,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from consent.keeper.limits import Buckets, Limits, key_of
-from consent.keeper.node import LIMITS, Keeper
+from consent.keeper.node import LIMITS, Answer, Keeper
 from consent.keeper.wire import MEDIA_TYPE, write_error
 from core.errors import AllodError, Busy, InvalidInput, NotFound, Unavailable
 
@@ -36,16 +36,38 @@ _TOO_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-leng
 _CLOSE = {"connection": "close"}  # where the rest of the request is not worth reading
 
 
+class _Lane:
+    """Threads that work on requests of one sort, and how many of these there are."""
+
+    def __init__(self, limits: Limits, name: str) -> None:
+        self._most = limits.working
+        self._working = 0
+        self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix=f"keeper-{name}")
+
+    async def run(self, keeper: Keeper, path: str, body: bytes) -> Answer | None:
+        """The keeper's answer, or None where there is too much to do already."""
+        if self._working >= self._most:
+            return None
+        self._working += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, keeper.answer, path, body)
+        finally:
+            self._working -= 1
+
+    def close(self) -> None:
+        """Wait for what is being worked on."""
+        self._pool.shutdown()
+
+
 class _Service:
-    """One keeper and the requests that it is working on."""
+    """One keeper and the requests that it works on. A revocation never waits behind releases and slow endpoints."""
 
     def __init__(self, keeper: Keeper, limits: Limits) -> None:
         self._keeper = keeper
         self._limits = limits
         self._rates = {path: Buckets(rate) for path, rate in limits.rates.items()}
-        self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="keeper")
+        self._revoking, self._others = _Lane(limits, "revoking"), _Lane(limits, "others")
         self._buffered = 0
-        self._working = 0
 
     @property
     def app(self) -> Starlette:
@@ -61,7 +83,8 @@ class _Service:
 
     def close(self) -> None:
         """Wait for what is being worked on."""
-        self._pool.shutdown()
+        self._revoking.close()
+        self._others.close()
 
     async def _livez(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -100,19 +123,15 @@ class _Service:
                         return _refusal(_busy(), 503)
                     body += part
                     self._buffered += len(part)
-            if self._working >= self._limits.working:
-                return _refusal(_busy(), 503)
-            self._working += 1
-            try:
-                loop = asyncio.get_running_loop()
-                status, reply, wait = await loop.run_in_executor(self._pool, self._keeper.answer, path, bytes(body))
-            finally:
-                self._working -= 1
+            lane = self._revoking if path == "revoke" else self._others
+            answer = await lane.run(self._keeper, path, bytes(body))
         except TimeoutError:
             return _refusal(InvalidInput(f"The request did not arrive within {self._limits.body:g} seconds."), 408)
         finally:
             self._buffered -= len(body)
-        return status, reply, {"retry-after": str(wait)} if wait else {}
+        if answer is None:
+            return _refusal(_busy(), 503)
+        return answer.status, answer.reply, {"retry-after": str(answer.wait)} if answer.wait else {}
 
 
 def _refusal(error: AllodError, status: int) -> tuple[int, bytes, dict[str, str]]:

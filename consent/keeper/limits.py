@@ -42,7 +42,10 @@ SIGNERS = Rate(200, 128 * WRITE)
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of a keeper's HTTP service. Times in seconds; the rest are counts and bytes."""
+    """The bounds of a keeper's HTTP service. Times in seconds; the rest are counts and bytes.
+
+    `working` requests at most are worked on or wait for one of `threads`; revocations have as many of their own.
+    """
 
     header: float = 10
     body: float = 30
@@ -52,7 +55,7 @@ class Limits:
     connections_of_one: int = 32
     buffered: int = 128 << 20
     working: int = 32
-    threads: int = 4
+    threads: int = 8
     rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
 
 

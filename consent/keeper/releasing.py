@@ -27,7 +27,7 @@ from core.errors import Corrupted, InvalidInput, NotFound, Refused
 from core.ids import ConsentId, ObjectId
 from vault.manifest import DatasetHeader, in_dataset
 from vault.sharetable import ShareHead, ShareRow, verify_head, verify_row
-from vault.sharing import Scope, open_share, seal_release
+from vault.sharing import Scope, open_shares, seal_release
 
 MARGIN = 600  # seconds before a job's start, after which nothing is released
 
@@ -68,11 +68,11 @@ def release(station: Station, data: bytes) -> bytes:
     station.admit(order.runner, cost=1)
     # 7: seal, log durably, answer
     private = station.keys.hpke_private(seat.committee.epoch)
-    sealed = []
-    for row in rows:
-        share = _share(private, seat, scope, head, row)
-        public = seat.committee.hpke_keys[seat.index - 1]
-        sealed.append(seal_release(order.job_pk, share, scope, head, row, seat.index, public, job))
+    public = seat.committee.hpke_keys[seat.index - 1]
+    sealed = [
+        seal_release(order.job_pk, share, scope, head, row, seat.index, public, job)
+        for row, share in zip(rows, _shares(private, seat, scope, head, rows), strict=True)
+    ]
     root = release_root([(row.object_id, item) for row, item in zip(rows, sealed, strict=True)])
     entry = station.store.record_release(
         job,
@@ -179,9 +179,9 @@ def _row(header: DatasetHeader, head: ShareHead, item: SharedObject) -> ShareRow
     return row
 
 
-def _share(private: bytes, seat: Seat, scope: Scope, head: ShareHead, row: ShareRow) -> bytes:
+def _shares(private: bytes, seat: Seat, scope: Scope, head: ShareHead, rows: Sequence[ShareRow]) -> list[bytes]:
     try:
-        return open_share(private, seat.index, scope, head, row)
+        return open_shares(private, seat.index, scope, head, rows)
     except Corrupted as error:
         raise Refused(error.message, hint=error.hint) from None
 

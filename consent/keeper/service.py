@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consent.chain.account import recover
+from consent.chain.account import Account, recover
 from consent.fields import UINT40_MAX, UINT64_MAX, constant, exact_list, integer, octets
 from consent.keeper.station import Station
 from consent.keeper.wire import any_octets, read, read_reply, sign, write
@@ -35,23 +35,37 @@ class Service:
     time: int
 
 
+def service_digest(body: bytes) -> bytes:
+    """What a keeper signs of the encoded document."""
+    return keccak(_PREFIX + body)
+
+
+def write_service(said: Service, account: Account) -> bytes:
+    """The document under its keeper's signature."""
+    body = write(
+        "service",
+        address=said.address,
+        chain=said.chain_id,
+        token=said.token,
+        escrow=said.escrow,
+        committees=list(said.committees),
+        entries=said.entries,
+        head=said.head,
+        time=said.time,
+    )
+    return sign(body, account.sign_hash(service_digest(body)))
+
+
 def service(station: Station, data: bytes) -> bytes:
     """The reply of the /service path."""
     if data:
         constant(read(data, ("kind",), "The request")["kind"], "service", "The request's kind")
     count, head = station.store.head()
-    body = write(
-        "service",
-        address=station.keys.address,
-        chain=station.chain_id,
-        token=station.token,
-        escrow=station.escrow,
-        committees=[seat.committee.encode() for _, seat in sorted(station.seats.items())],
-        entries=count,
-        head=head,
-        time=station.now,
+    committees = tuple(seat.committee.encode() for _, seat in sorted(station.seats.items()))
+    said = Service(
+        station.keys.address, station.chain_id, station.token, station.escrow, committees, count, head, station.now
     )
-    return sign(body, station.keys.account.sign_hash(keccak(_PREFIX + body)))
+    return write_service(said, station.keys.account)
 
 
 def read_service(reply: bytes, address: Address) -> Service:
@@ -59,7 +73,7 @@ def read_service(reply: bytes, address: Address) -> Service:
     fields = read_reply(reply, ("body", "sig"), "The keeper's reply")
     try:
         body = any_octets(fields["body"], "The document")
-        signer = recover(keccak(_PREFIX + body), octets(fields["sig"], "The signature", 65))
+        signer = recover(service_digest(body), octets(fields["sig"], "The signature", 65))
     except InvalidInput:
         signer = None
     if signer != address:

@@ -1,11 +1,15 @@
 """What a keeper sees of the chain: two blocks per decision, `safe` and `latest`, each pinned by its hash.
 
-A keeper may be given several RPC endpoints. Promises: an endpoint that fails, two that disagree, or a newest block
-older than 60 seconds is `Unavailable`, which is a refusal: nothing is decided on a view that may be stale or split.
+A block's hash fixes its state, so what a contract answered at a pinned block is kept and not asked again; which blocks
+are `safe` and `latest` is asked anew for each decision. A keeper may be given several RPC endpoints. Promises: an
+endpoint that fails, two that disagree, or a newest block older than 60 seconds is `Unavailable`, which is a refusal:
+nothing is decided on a view that may be stale or split.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +19,8 @@ from core.errors import AllodError, Refused, Unavailable
 from core.ids import Address
 
 MAX_AGE = 60  # seconds
+_MOST_KNOWN = 4096  # answers kept; the one that was used longest ago goes first
+_LARGEST_KNOWN = 4096  # bytes of a question and its answer
 
 T = TypeVar("T")
 
@@ -37,6 +43,8 @@ class Watch:
             raise ValueError("a keeper sees a chain through at least one endpoint")
         self._chains = list(chains)
         self._clock = clock
+        self._known: OrderedDict[tuple[bytes, Address, bytes], bytes] = OrderedDict()
+        self._guard = threading.Lock()
 
     def look(self) -> Sight:
         """The blocks to decide by; on a development chain whose newest is stale, an empty one is mined first."""
@@ -50,8 +58,24 @@ class Watch:
         return sight
 
     def call(self, to: Address, data: bytes, block: Block, *, gas: int | None = None) -> bytes:
-        """A view's answer at a pinned block, the same from every endpoint; one that reverts is `Refused`."""
-        return _agreed(_ask(self._chains, lambda chain: chain.call(to, data, block.hash, gas=gas)))
+        """A view's answer at a pinned block, the same from every endpoint; one that reverts is `Refused`.
+
+        Calls with a bound on `gas` reach code that others wrote; they are asked every time.
+        """
+        question = (block.hash, to, data)
+        if gas is None:
+            with self._guard:
+                known = self._known.get(question)
+                if known is not None:
+                    self._known.move_to_end(question)
+                    return known
+        answer = _agreed(_ask(self._chains, lambda chain: chain.call(to, data, block.hash, gas=gas)))
+        if gas is None and len(data) + len(answer) <= _LARGEST_KNOWN:
+            with self._guard:
+                self._known[question] = answer
+                if len(self._known) > _MOST_KNOWN:
+                    self._known.popitem(last=False)
+        return answer
 
     def code(self, address: Address, block: Block) -> bytes:
         """The code at an address at a pinned block."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from consent.grant import Consent
 from consent.keeper.log import START, Entry
-from core.errors import Conflict, Refused
+from core.errors import Conflict, Corrupted, NotFound, Refused
 from core.ids import Address, ConsentId, JobId
 
 _SCHEMA = """
@@ -65,6 +65,35 @@ class Settled:
     statement: bytes
     tree: bytes
     signature: bytes
+
+
+class StoredLog:
+    """A keeper's file, read only, whether or not the keeper runs: its log, and the trees that it holds."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise NotFound(
+                f"{path.parent} holds no keeper's records.", hint="Name the folder of a keeper that has run."
+            )
+        self._name = f"{path.absolute().as_uri()}?mode=ro"
+
+    def entries(self) -> list[bytes]:
+        """The encoded entries, in their order; `Corrupted` if the file is damaged."""
+        return [bytes(row[0]) for row in self._rows("SELECT entry FROM log ORDER BY seq", ())]
+
+    def tree(self, job: JobId) -> bytes | None:
+        """A job's opening tree, encoded."""
+        rows = self._rows("SELECT tree FROM trees WHERE job = ?", (job,))
+        return bytes(rows[0][0]) if rows else None
+
+    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        try:
+            with contextlib.closing(sqlite3.connect(self._name, uri=True, timeout=30)) as database:
+                return database.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise Corrupted(
+                f"The keeper's records cannot be read: {error}.", hint="Restore them from a copy."
+            ) from None
 
 
 class KeeperStore:

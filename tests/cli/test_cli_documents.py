@@ -56,6 +56,8 @@ CALLS = {
     "job verify": ["1"],
     "chain verify": [],
     "doctor": [],
+    "keeper init": ["kept", "--index", "1", "--endpoint", "https://keeper.example"],
+    "keeper audit": ["1"],
 }
 # These end in a refusal on the prepared home, each with its own kind of error.
 FAILING = {
@@ -63,6 +65,9 @@ FAILING = {
     "job verify": (["forged"], "verification-failed"),
     "job reclaim": (["1", "--as", "tess"], "refused"),
     "demo": (["--data", "/nowhere"], "not-found"),
+    "keeper found": (["none.json", "-o", "c.json", "--threshold", "2", "--quorum", "2"], "unavailable"),
+    "keeper sign": (["none", "c.json"], "not-found"),
+    "keeper serve": (["none", "--committee", "c.json", "--rpc", "x", "--deployment", "d.json"], "not-found"),
     "chain serve": ([], "invalid-input"),  # with ALLOD_RPC_URL set
     "chain deploy": ([], "conflict"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -423,12 +424,21 @@ def test_a_revocation_between_two_keepers_costs_the_flat_part_only(world: World)
 
         def call(self, path: str, body: bytes) -> bytes:
             if path == "release" and "ada" not in gone:
+                assert released.wait(60)
                 gone.append("ada")
                 world.revoke("ada")
             return self.port.call(path, body)
 
+    class Releasing(Revoking):
+        def call(self, path: str, body: bytes) -> bytes:
+            reply = self.port.call(path, body)
+            if path == "release":
+                released.set()
+            return reply
+
     gone: list[str] = []
-    world.ports[1] = Revoking(world.ports[1])
+    released = threading.Event()
+    world.ports[0], world.ports[1] = Releasing(world.ports[0]), Revoking(world.ports[1])
     done = finish(world, world.job(["ada"]))
     assert done.outcome == "settled"
     assert done.adapter == {}

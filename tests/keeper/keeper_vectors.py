@@ -15,8 +15,9 @@ from consent.keeper.receipt import Receipt, release_root
 from consent.keeper.request import ReleaseRequest, SharedObject, release_digest
 from consent.keeper.revocation import Revoke, RevokeAll, RevokeNonces, stored_digest, write_revocation
 from consent.keeper.revoking import write_query
+from consent.keeper.service import Service, service_digest, write_service
 from consent.keeper.trees import write_deposit, write_job_query, write_payee_query
-from consent.keeper.wire import sign, write, write_error
+from consent.keeper.wire import sign, unsign, write, write_error
 from consent.order import Order
 from consent.tree import FEE, Leaf, SumTree
 from consent.typed import settlement_digest
@@ -117,6 +118,8 @@ def messages() -> dict[str, Any]:
         ("a page of the log", "log", write("log", first=0, count=1000)),
         ("what a keeper is", "service", write("service")),
     ]
+    service = Service(keeper.address, CHAIN_ID, TOKEN, ESCROW, (b"{}",), 3, bytes([24]) * 32, 1_800_000_200)
+    said = write_service(service, keeper)
     nothing = to_nonces(owner.address, bytes(7), bytes(32))
     long_word = to_nonces(owner.address, bytes(11), bytes(31) + b"\1")
     refused = [
@@ -156,6 +159,7 @@ def messages() -> dict[str, Any]:
             "digest": to_hex(statement),
             "signature": to_hex(keeper.sign_hash(statement)),
         },
+        "service": {"reply": to_hex(said), "digest": to_hex(service_digest(unsign(said)[0]))},
         "error": to_hex(write_error(Refused("The owner revoked this consent."))),
         "refused": [{"name": name, "kind": kind, "body": to_hex(data)} for name, kind, data in refused],
     }

@@ -204,7 +204,7 @@ def test_a_header_that_never_ends_is_cut_off(world: Any, begun: bytes) -> None:
 
 
 def test_a_second_request_on_the_line_has_a_deadline_too(world: Any) -> None:
-    with served(world.keepers[0], header=0.2, idle=1) as url:
+    with served(world.keepers[0], header=3, idle=1) as url:
         connection = raw(url)
         assert lives(connection)
         connection.sendall(b"GET /li")
@@ -252,6 +252,8 @@ def test_more_work_than_a_keeper_does_at_once_is_put_off(world: Any, monkeypatch
         assert begun.wait(PATIENT)
         status, headers, reply = post(url, "/service", b"")
         assert (status, headers["retry-after"], decode_cbor(reply)["error"]) == (503, "2", "unavailable")
+        monkeypatch.undo()
+        assert post(url, "/revoke", b"")[0] == 422  # a revocation does not wait for anything else
         go_on.set()
         assert until_closed(first).startswith(b"HTTP/1.1 200 ")
 
@@ -282,11 +284,11 @@ def test_what_is_in_flight_is_finished_when_the_server_stops(world: Any, monkeyp
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(world: Any) -> None:
-    with served(world.keepers[0], rates={"log": Rate(0.1, 2), "service": Rate(9, 9)}) as url:
+    with served(world.keepers[0], rates={"log": Rate(0.001, 2), "service": Rate(9, 9)}) as url:
         query = write("log", first=0, count=1)
         assert [post(url, "/log", query)[0] for _ in range(3)] == [200, 200, 429]
         status, headers, reply = post(url, "/log", query)
-        assert 1 <= int(headers["retry-after"]) <= 11
+        assert 1 <= int(headers["retry-after"]) <= 1001
         assert (status, decode_cbor(reply)["error"]) == (429, "unavailable")
         assert post(url, "/service", b"")[0] == 200
 
@@ -295,7 +297,7 @@ def test_a_client_that_asks_too_often_waits_as_long_as_its_time_allows(world: An
     with served(world.keepers[0], rates={"log": Rate(2, 1)}) as url, closing_port(url) as port:
         replies = [port.call("log", write("log", first=0, count=1)) for _ in range(2)]
         assert all("entries" in decode_cbor(reply) for reply in replies)
-    with served(world.keepers[0], rates={"log": Rate(0.01, 1)}) as url, closing_port(url, timeout=5) as port:
+    with served(world.keepers[0], rates={"log": Rate(0.01, 1)}) as url, closing_port(url, timeout=PATIENT) as port:
         port.call("log", write("log", first=0, count=1))
         with pytest.raises(Unavailable, match="asked too often"):
             read_reply(port.call("log", write("log", first=0, count=1)), (), "The log")

@@ -149,3 +149,70 @@ def test_a_job_or_consent_that_no_safe_block_has_is_refused(world: Any) -> None:
 def test_an_endpoint_without_the_contracts_is_a_refusal(world: Any) -> None:
     see_through(world, Endpoint(world.chain, call=lambda *_: b""))
     refuses(world, "do not fit the contract's interface")
+
+
+def counted(world: Any) -> tuple[list[bytes], list[Any]]:
+    """Keeper 1 through an endpoint that notes the blocks of contract calls, and which blocks were asked for."""
+    calls: list[bytes] = []
+    looks: list[Any] = []
+
+    def call(to: Any, data: bytes, block: Any) -> bytes:
+        calls.append(block)
+        return world.chain.call(to, data, block)  # type: ignore[no-any-return]
+
+    def block(which: Any) -> Block:
+        looks.append(which)
+        return world.chain.block(which)  # type: ignore[no-any-return]
+
+    see_through(world, Endpoint(world.chain, call=call, block=block))
+    return calls, looks
+
+
+def test_what_is_known_of_a_block_is_not_asked_again_but_which_block_it_is_always_is(world: Any) -> None:
+    calls, looks = counted(world)
+    for _ in range(3):
+        world.ask(world.request())
+    assert looks == ["safe", "latest"] * 3
+    assert len(calls) == len(set(calls)) * 2  # the lane and the token, once for each block
+    first = world.chain.block().hash
+    assert set(calls) == {first}
+    world.ask(world.request("bob"))
+    assert len(calls) == 3  # another token, the same lane
+
+
+def test_a_new_block_is_asked_about_at_once(world: Any) -> None:
+    calls, _ = counted(world)
+    world.ask(world.request())
+    world.transact(world.trainer, "consent_token", "surrender", [world.datasets["ada"].consent.as_tuple()])
+    with pytest.raises(AllodError, match="gave it back"):
+        world.ask(world.request())
+    assert world.chain.block().hash in calls
+
+
+def test_code_that_others_wrote_is_asked_every_time(world: Any) -> None:
+    from consent.keeper.sight import Watch
+
+    asked = []
+
+    class Counting(Endpoint):
+        def call(self, to: Any, data: bytes, block: Any = "latest", **options: Any) -> bytes:
+            asked.append(options)
+            return b""
+
+    watch = Watch([Counting(world.chain)], world.clock)
+    block = world.chain.block()
+    for _ in range(2):
+        watch.call(world.place.escrow, b"wallet", block, gas=1000)
+        watch.call(world.place.escrow, b"ours", block)
+        watch.call(world.place.escrow, bytes(5000), block)
+    assert len(asked) == 2 + 1 + 2
+
+
+def test_what_is_known_is_bounded(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from consent.keeper import sight
+
+    monkeypatch.setattr(sight, "_MOST_KNOWN", 3)
+    watch = sight.Watch([Endpoint(world.chain, call=lambda *_: b"")], world.clock)
+    for number in range(9):
+        watch.call(world.place.escrow, bytes([number]), world.chain.block())
+    assert len(watch._known) == 3

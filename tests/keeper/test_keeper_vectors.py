@@ -15,6 +15,7 @@ from consent.keeper.proposal import LedgerTotal, Proposal
 from consent.keeper.receipt import Receipt
 from consent.keeper.request import read_release, release_digest
 from consent.keeper.revocation import read_revocation, stored_digest, write_revocation
+from consent.keeper.service import read_service, service_digest, write_service
 from consent.keeper.wire import kind_of, read_reply, sign, unsign
 from consent.typed import settlement_digest
 from core.encoding import decode_cbor, encode_cbor, from_hex, to_hex
@@ -86,6 +87,26 @@ def test_keepers_sign_these_acknowledgements_and_settlements() -> None:
     root, statement = int(settled["root"], 16), from_hex(settled["statement"])
     digest = settlement_digest(MESSAGES["chain_id"], ESCROW, from_hex(MESSAGES["job"]), root, statement)
     assert (to_hex(digest), to_hex(keeper.sign_hash(digest))) == (settled["digest"], settled["signature"])
+
+
+def test_a_keeper_says_what_it_is_in_these_bytes() -> None:
+    keeper = Account(from_hex(MESSAGES["keys"]["keeper 1"]))
+    reply = from_hex(MESSAGES["service"]["reply"])
+    said = read_service(reply, keeper.address)
+    assert write_service(said, keeper) == reply
+    assert to_hex(service_digest(unsign(reply)[0])) == MESSAGES["service"]["digest"]
+    assert (said.chain_id, said.token, said.escrow, said.entries) == (MESSAGES["chain_id"], TOKEN, ESCROW, 3)
+
+
+@pytest.mark.parametrize("changes", [{"time": -1}, {"address": bytes(20)}, {"kind": "servant"}, {"extra": 1}])
+def test_a_keepers_word_of_another_form_is_not_taken(changes: dict[str, Any]) -> None:
+    keeper = Account(from_hex(MESSAGES["keys"]["keeper 1"]))
+    body, signature = unsign(from_hex(MESSAGES["service"]["reply"]))
+    changed = encode_cbor({**decode_cbor(body), **changes})
+    with pytest.raises(Corrupted):
+        read_service(sign(changed, keeper.sign_hash(service_digest(changed))), keeper.address)
+    with pytest.raises(Corrupted, match="is not the keeper"):
+        read_service(sign(changed, signature), keeper.address)
 
 
 def test_an_error_is_the_exception_it_names() -> None:
