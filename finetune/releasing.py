@@ -15,7 +15,7 @@ from consent.keeper.request import ReleaseRequest, SharedObject
 from consent.order import Order
 from consent.tree import SumTree
 from core.encoding import to_hex
-from core.errors import AllodError, Refused
+from core.errors import AllodError, Refused, Unavailable
 from core.ids import ConsentId
 from finetune.access import Access
 from finetune.broker import Progress
@@ -36,17 +36,18 @@ class Doors:
 def open_doors(site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence]) -> Doors:
     """Hand in the tree, then ask t keepers for every consent's objects. Receipts and refusals go to the job's folder.
 
-    `Refused` only if too few keepers took the tree: then nothing can be released at all.
+    `Refused` only if too few keepers took the tree: then nothing can be released at all. `Unavailable` where keepers
+    that do not answer could make the difference: nobody is left out of a job because a keeper was away for a minute.
     """
     private = site.runner.keys.open(order.job_pk)
     tree = SumTree.decode(job.get("tree.cbor"))
     recipe = job.get("recipe.json")
     failed = deposit_tree(site.keepers, order, tree)
     if len(site.keepers) - len(failed) < site.committee.t:
-        raise Refused(
+        raise failed.failure(
             "Too few keepers took the job's tree, so none of them can release anything.",
             hint="Run the job again when they answer; its money stays locked until it ends.",
-            reasons=failed,
+            lacking=site.committee.t - (len(site.keepers) - len(failed)),
         )
     doors, receipts = Doors(), list[Receipt]()
     try:
@@ -148,7 +149,7 @@ def _ask(site: Site, order: Order, recipe: bytes, access: Access, private: bytes
             site.runner.account,
             lambda object_id, keeper, sealed: access.share_opens(private, object_id, keeper, sealed),
         )
-    except Refused:
+    except (Refused, Unavailable):
         raise
     except AllodError as error:
         raise Refused(error.message, hint=error.hint) from None

@@ -90,7 +90,8 @@ def finish_job(site: Site, job: Workspace, order: Order, hook: StatementHook | N
 def post_end(site: Site, job: Workspace, order: Order, signer: Account) -> SumTree:
     """Post the end that the folder holds, unless the chain has one already; then the job is done.
 
-    `Refused` if too few keepers sign: the job stays as it is, and until its end this can be tried again.
+    `Refused` or `Unavailable` if too few keepers sign: the job stays as it is, and until its end this can be tried
+    again.
     """
     final = SumTree.decode(job.get("final.cbor"))
     statement = from_hex(job.get_value("statement.json")["statement"], 32)
@@ -217,10 +218,10 @@ def _lowest(site: Site, job: Workspace, order: Order, opening: SumTree, signer: 
 def _close(site: Site, order: Order, signer: Account) -> Closing:
     closing = close_job(site.keepers, order, signer)
     if len(closing.released) < site.committee.q:
-        raise Refused(
+        raise closing.reasons.failure(
             f"Only {len(closing.released)} keepers closed the job; a refund takes {site.committee.q} of them.",
             hint="Try again later; if they stay silent, the opening tree stands at the job's end.",
-            reasons=dict(closing.reasons),
+            lacking=site.committee.q - len(closing.released),
         )
     return closing
 

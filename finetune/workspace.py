@@ -15,7 +15,7 @@ from typing import Any
 
 from core.encoding import decode_cbor, decode_json, encode_cbor, encode_json
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound
-from core.files import Lock, write_atomic
+from core.files import Lock, sync_directory, write_atomic
 from core.ids import ConsentId
 
 
@@ -59,6 +59,7 @@ DOCUMENTS = frozenset(
         "statement.json",  # the hash to be posted, and who proposes it
         "transactions.json",
         "losses.json",
+        "cancel.json",  # the payer wants no more of it, and what it agreed to
     }
 )
 _FOLDERS = frozenset({"licences", "adapter"})
@@ -126,6 +127,12 @@ class Workspace:
     def has(self, name: str) -> bool:
         """Whether a document is there."""
         return _place(self.folder, name).exists()
+
+    def remove(self, name: str) -> None:
+        """Take a document away; one that is not there is no error."""
+        path = _place(self.folder, name)
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
 
     def put_value(self, name: str, value: Any) -> None:
         """Store a value as canonical JSON or dag-cbor, by the name's ending."""

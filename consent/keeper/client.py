@@ -27,13 +27,37 @@ from consent.order import Order
 from consent.terms import Terms, price
 from consent.tree import FEE, MAX_LEAVES, SumTree
 from consent.typed import settlement_digest
-from core.errors import AllodError, Corrupted, InvalidInput, Refused
+from core.errors import AllodError, Busy, Corrupted, InvalidInput, Refused, Unavailable
 from core.ids import Address, ConsentId, ObjectId
 from vault.manifest import ObjectManifest
 
 Ports = Mapping[int, KeeperPort]
 ShareCheck = Callable[[ObjectId, int, bytes], None]
 """Raises `Corrupted` unless this keeper's sealed share opens for the job and meets the hash its owner signed."""
+
+
+
+class Reasons(dict[int, str]):
+    """What each keeper that gave nothing usable said, by index; `away` are those that did not answer at all.
+
+    One that is away may answer later, one that refused will not: only the first is worth waiting for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away: set[int] = set()
+
+    def note(self, index: int, error: AllodError) -> None:
+        """Keep why keeper `index` gave nothing."""
+        self[index] = error.message
+        if isinstance(error, Unavailable | Busy):
+            self.away.add(index)
+
+    def failure(self, message: str, *, hint: str, lacking: int, **detail: Any) -> AllodError:
+        """`Unavailable` where those who are away could still make up for the `lacking` ones, else `Refused`."""
+        kind = Unavailable if lacking <= len(self.away) else Refused
+        return kind(message, hint=hint, reasons=dict(self), **detail)
+
 
 _MAX_BODY = 4 << 20  # bytes of objects in one request; the keepers' limit is 8 MiB with everything
 
@@ -49,19 +73,19 @@ class Released:
     shares: dict[ObjectId, list[tuple[int, bytes]]] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
     missing: list[ObjectId] = field(default_factory=list)
-    reasons: dict[int, str] = field(default_factory=dict)
+    reasons: Reasons = field(default_factory=Reasons)
     liars: set[int] = field(default_factory=set)
 
 
-def deposit_tree(ports: Ports, order: Order, tree: SumTree) -> dict[int, str]:
+def deposit_tree(ports: Ports, order: Order, tree: SumTree) -> Reasons:
     """Hand the opening tree to every keeper; the reasons of those that did not take it, by index."""
     body = write_deposit(order, tree)
-    failed = {}
+    failed = Reasons()
     for index, port in sorted(ports.items()):
         try:
             read_reply(port.call("tree", body), ("job",), "The keeper's reply")
         except AllodError as error:
-            failed[index] = error.message
+            failed.note(index, error)
     return failed
 
 
@@ -71,7 +95,7 @@ def release(
     """Ask keepers for the shares of a consent's objects until t have given each; any number of objects.
 
     `signer` is the job's runner, `token` the ConsentToken. A keeper that fails is replaced by the next. `Refused`, with
-    each keeper's reason, if no object could be released.
+    each keeper's reason, if no object could be released; `Unavailable` if more could be once all keepers answer.
     """
     if request.committee_id != committee.id:
         raise InvalidInput("The request names another committee than the one that is asked.")
@@ -85,19 +109,23 @@ def release(
             try:
                 shares, receipt = _ask(ports[index], index, committee, token, part, ids, signer, check)
             except AllodError as error:
-                found.reasons[index] = error.message
+                found.reasons.note(index, error)
                 if isinstance(error, Corrupted):
                     found.liars.add(index)
                 continue
             given.append((index, shares))
             found.receipts.append(receipt)
         if len(given) < committee.t:
+            if committee.t - len(given) <= len(found.reasons.away - {index for index, _ in given}):
+                raise Unavailable(
+                    _joined(found.reasons), hint="Ask again when the keepers answer.", reasons=dict(found.reasons)
+                )
             found.missing += ids
             continue
         for position, object_id in enumerate(ids):
             found.shares[object_id] = [(index, shares[position]) for index, shares in given]
     if not found.shares:
-        raise Refused(_joined(found.reasons), reasons=found.reasons, liars=sorted(found.liars))
+        raise Refused(_joined(found.reasons), reasons=dict(found.reasons), liars=sorted(found.liars))
     return found
 
 
@@ -220,7 +248,7 @@ class Closing:
 
     released: Mapping[int, frozenset[ConsentId]]
     ledgers: Mapping[int, Mapping[ConsentId, int]]
-    reasons: Mapping[int, str]
+    reasons: Reasons
 
     def lowest(self, opening: SumTree, terms: Mapping[ConsentId, Terms], *, keep_fee: bool) -> SumTree:
         """The smallest final tree that every keeper that answered will sign.
@@ -257,13 +285,13 @@ def close_job(ports: Ports, order: Order, signer: Account) -> Closing:
     data = sign(proposal.encode(), signer.sign_hash(proposal.digest))
     released: dict[int, frozenset[ConsentId]] = {}
     ledgers: dict[int, dict[ConsentId, int]] = {}
-    reasons = {}
+    reasons = Reasons()
     for index, port in sorted(ports.items()):
         try:
             reply = read_reply(port.call("settlement", data), ("released", "ledgers", "root"), "The keeper's reply")
             released[index], ledgers[index] = _read_closing(reply)
         except AllodError as error:
-            reasons[index] = error.message
+            reasons.note(index, error)
     return Closing(released, ledgers, reasons)
 
 
@@ -281,13 +309,14 @@ def collect_settlement(
 ) -> dict[int, bytes]:
     """q keepers' signatures under a final tree, by index and in its order, as JobEscrow.settle takes them.
 
-    `statement` is 32 zero bytes unless the runner signs. `Refused`, with each keeper's reason, for fewer than q.
+    `statement` is 32 zero bytes unless the runner signs. `Refused`, with each keeper's reason, for fewer than q, or
+    `Unavailable` where those who do not answer could make it q.
     """
     proposal = Proposal(order, final.encode(), statement)
     data = sign(proposal.encode(), signer.sign_hash(proposal.digest))
     digest = settlement_digest(order.chain_id, order.escrow, order.job_id, final.root, statement)
     signatures: dict[int, bytes] = {}
-    reasons: dict[int, str] = {}
+    reasons = Reasons()
     for index, port in sorted(ports.items()):
         if len(signatures) == committee.q:
             break
@@ -298,12 +327,12 @@ def collect_settlement(
                 raise Corrupted(f"Keeper {index} did not sign this settlement.", keeper=index)
             signatures[index] = signature
         except AllodError as error:
-            reasons[index] = error.message
+            reasons.note(index, error)
     if len(signatures) < committee.q:
-        raise Refused(
+        raise reasons.failure(
             f"{len(signatures)} of the {committee.q} keepers that are needed signed. {_joined(reasons)}",
             hint="Ask again later; until the job's end nothing is lost, and then the opening tree stands.",
-            reasons=reasons,
+            lacking=committee.q - len(signatures),
         )
     return signatures
 

@@ -323,7 +323,7 @@ def test_silent_keepers_block_the_refund_and_nothing_else(world: World) -> None:
     quiet = Silent(world.ports[2])
     world.ports[2] = quiet
     job = world.job(["ada", "dario"])
-    with pytest.raises(Refused, match="keepers"):
+    with pytest.raises(Unavailable, match="keepers"):
         finish(world, job)
     assert job.adapter()
     quiet.silent = False
