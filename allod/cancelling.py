@@ -10,6 +10,7 @@ delivered and paid; no money is left in a job that nobody goes on with.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Literal
 
 from consent.order import Order
@@ -21,7 +22,7 @@ from finetune.opening import finish_opening, licences_of
 from finetune.releasing import receipts_of
 from finetune.settle import close_books, finish_job, outcome_of, post_end, tally_of
 from finetune.site import Site
-from finetune.workspace import State, Workspace
+from finetune.workspace import State, Workspace, needs_training
 
 WISH = "cancel.json"
 BEFORE_RELEASE = (State.QUOTED, State.OPENING, State.OPEN)
@@ -45,7 +46,7 @@ def is_wanted(job: Workspace) -> bool:
 
 def is_earned(job: Workspace) -> bool:
     """Whether the adapter is finished, or the end agreed: then the job ends as any other."""
-    return job.state in _ENDING or bool(job.facts.get("trained"))
+    return not needs_training(job)
 
 
 def due(job: Workspace) -> SumTree:
@@ -73,12 +74,10 @@ def carry_out(site: Site, job: Workspace) -> Answer:
     """End the job as its payer wishes, unless it is too late or was not agreed to; then the wish is forgotten."""
     with job.hold():
         if job.state is State.OPENING:
-            try:
+            with suppress(Refused):  # then it is a quote again
                 finish_opening(site, job)
-            except Refused:
-                pass  # then it is a quote again
         if job.state is State.QUOTED:
-            job.remove(WISH)
+            job.shred(WISH)
             return "not-open"
         order = Order.decode(job.get("order.cbor"))
         if job.state is not State.DONE:
@@ -96,7 +95,7 @@ def carry_out(site: Site, job: Workspace) -> Answer:
             if job.state is State.RELEASING:
                 job.advance(State.TRAINING)  # where nothing falls, the whole tree is confirmed
             finish_job(site, job, order, None)
-        job.remove(WISH)
+        job.shred(WISH)
         return _answer(job)
 
 

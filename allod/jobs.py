@@ -20,8 +20,9 @@ from consent.tree import SumTree
 from core.encoding import from_hex
 from core.errors import InvalidInput, NotFound
 from finetune.provenance import bundle_job, write_statement
-from finetune.run import Finished, Work, run_job
+from finetune.run import Finished, run_job
 from finetune.settle import StatementHook
+from finetune.stages import Work
 from finetune.verify import Report, Trust, verify
 from finetune.workspace import Workspace
 

@@ -19,7 +19,7 @@ DEATHS = 5  # of a trainer child in a row without one more step
 
 
 class Patience:
-    """How long to wait. `wait(seconds)` pauses, and may raise to give up; `told(error, seconds)` hears of each pause."""
+    """How long to wait. `wait(seconds)` pauses, and may raise to end it; `told(error, seconds)` hears of each pause."""
 
     def __init__(
         self,

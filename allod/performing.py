@@ -26,7 +26,7 @@ from core.ids import Address
 from core.settings import Settings
 from finetune.broker import Progress
 from finetune.site import Site
-from finetune.stages import open_stage, release_stage, settle_stage, train_stage
+from finetune.stages import Work, open_stage, release_stage, settle_stage, train_stage
 from finetune.trainer_process import TrainerProcess
 from finetune.workspace import State, Workspace, needs_training
 
@@ -173,7 +173,7 @@ class Performer:
         self._look(job)
 
 
-def _work(world: World, job: Workspace) -> jobs.Work:
+def _work(world: World, job: Workspace) -> Work:
     """What to train with, as `start` noted it."""
     base, heldout = str(job.facts.get("base", DEMO_BASE)), job.facts.get("heldout")
-    return jobs.Work(base_folder(world, base), jobs.read_heldout(Path(heldout)) if heldout else {})
+    return Work(base_folder(world, base), jobs.read_heldout(Path(heldout)) if heldout else {})

@@ -79,6 +79,22 @@ def write_pieces(path: Path, pieces: Iterable[bytes], *, overwrite: bool = False
     return size
 
 
+def shred(path: Path) -> None:
+    """Overwrite a file with zeros and remove it, durably; one that is not there is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            for start in range(0, size, _ZEROS):
+                os.pwrite(fd, bytes(min(_ZEROS, size - start)), start)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        path.unlink()
+        sync_directory(path.parent)
+
+
+_ZEROS = 1 << 20
 _UNFINISHED = ".allod-new-"
 _OWN_DESCRIPTORS = "/proc/self/fd"
 

@@ -150,10 +150,11 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
 
 
 def close_books(site: Site, job: Workspace, order: Order, outcome: Outcome) -> None:
-    """The job is over: its key is destroyed, so released shares stay closed for good."""
+    """The job is over: its key is destroyed, so released shares stay closed for good; and then they go too."""
     if outcome == "settled":
         _keep_final(site, job, order)
     site.runner.keys.destroy(order.job_pk)
+    job.shred("shares.cbor")
     job.advance(State.DONE, outcome=outcome)
     site.report(Progress("done", note=outcome))
 

@@ -163,7 +163,7 @@ def run(
 ) -> Shown:
     """Lock the money, have keys released, train, pay. Run it again after a crash: it goes on or settles."""
     from allod import jobs, trainer
-    from finetune.workspace import State
+    from finetune.workspace import State, needs_training
 
     with world_of(screen) as world:
         row, folder = trainer.job_of(world, name)
@@ -183,14 +183,6 @@ def _base_of(world: World, folder: Workspace, base: str | None) -> Path:
     from allod import trainer
 
     return trainer.base_folder(world, base or str(folder.facts.get("base", trainer.DEMO_BASE)))
-
-
-def needs_training(folder: Workspace) -> bool:
-    """Whether the job has steps before it; else it only waits for its end, or is over."""
-    from finetune.workspace import State
-
-    ended = folder.state in (State.CONFIRMING, State.SETTLING, State.DONE)
-    return not ended and not folder.facts.get("trained")
 
 
 def _lines(data: dict[str, Any]) -> list[Any]:

@@ -36,7 +36,6 @@ ShareCheck = Callable[[ObjectId, int, bytes], None]
 """Raises `Corrupted` unless this keeper's sealed share opens for the job and meets the hash its owner signed."""
 
 
-
 class Reasons(dict[int, str]):
     """What each keeper that gave nothing usable said, by index; `away` are those that did not answer at all.
 
