@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from core.files import write_atomic
 
@@ -22,7 +22,6 @@ NAME = "events.jsonl"
 MAX_BYTES = 1 << 20
 PROGRESS_SECONDS = 1.0  # the least time between two steps that are written down
 _MAX_LINE = 4096
-_LOOK_SECONDS = 0.2
 
 
 class EventLog:
@@ -36,8 +35,9 @@ class EventLog:
         if known is not None and known > whole:
             with open(self._path, "r+b") as file:
                 file.truncate(whole)
-        listed = _read(self._path)
-        self._number = listed[-1]["n"] if listed else 0
+        self.known = _read(self._path)
+        """What was there already."""
+        self._number = self.known[-1]["n"] if self.known else 0
 
     def add(self, kind: str, **fields: Any) -> None:
         """Write an event; texts are cut at a few hundred characters."""
@@ -114,14 +114,11 @@ class Reader:
         self._offset += whole
         return _decode(data[:whole])
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> list[dict[str, Any]]:
-        """The new events, after a short wait; an empty list if there are none."""
+    def wait(self, seconds: float) -> list[dict[str, Any]]:
+        """The new events; if there are none, those that came within `seconds`."""
         found = list(self.new())
-        if not found:
-            time.sleep(_LOOK_SECONDS)
+        if not found and seconds > 0:
+            time.sleep(seconds)
             found = list(self.new())
         return found
 

@@ -114,7 +114,7 @@ class Performer:
             self._look(job)
 
         with self._world(report) as (world, site), job.hold():
-            recorder.look()
+            recorder.begin(stage)
             if job.state is State.QUOTED:
                 return "not-open"
             match stage:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from allod.events import EventLog
 from core.errors import AllodError, Busy
 from finetune.releasing import refusals_of
-from finetune.workspace import State, Workspace
+from finetune.workspace import Workspace
 
 if TYPE_CHECKING:
     from finetune.broker import Progress
@@ -21,9 +21,9 @@ class Recorder:
         self._job = job
         self._then = then
         self._log: EventLog | None = None
-        self._state: State | None = None
+        self._state: str | None = None
         self._phase = ""
-        self._refused = 0
+        self._refused: set[tuple[str | None, str | None]] = set()
         self.reached = 0
         """The furthest step that was ever completed while this looked on."""
 
@@ -46,23 +46,33 @@ class Recorder:
         if self._then is not None:
             self._then(progress)
 
+    def begin(self, stage: str) -> None:
+        """Keep that somebody sets to work, and how the job stands."""
+        self._events.add("stage", stage=stage)
+        self.look()
+
     def look(self) -> None:
-        """Keep a new state, and refusals that were noted since the last look."""
-        state = self._job.state
-        if state is not self._state:
+        """Keep a new state, and refusals that were not told before."""
+        log, state = self._events, self._job.state
+        if state != self._state:
             self._state = state
             more = {"outcome": self._job.facts["outcome"]} if "outcome" in self._job.facts else {}
-            self._events.add("state", state=state.value, **more)
-        refused = refusals_of(self._job)
-        for entry in refused[self._refused :]:
-            reasons = " ".join(sorted({str(said["reason"]) for said in entry["reasons"]}))
-            self._events.add("refusal", owner=entry["owner"], where=entry["where"], reason=reasons)
-        self._refused = len(refused)
+            log.add("state", state=state.value, **more)
+        for entry in refusals_of(self._job):
+            if (entry["owner"], entry["where"]) not in self._refused:
+                self._refused.add((entry["owner"], entry["where"]))
+                reasons = " ".join(sorted({str(said["reason"]) for said in entry["reasons"]}))
+                log.add("refusal", owner=entry["owner"], where=entry["where"], reason=reasons)
 
     @property
     def _events(self) -> EventLog:
         if self._log is None:  # not before: it takes a torn line away, which only the holder of the folder may
             self._log = EventLog(self._job.folder)
+            for event in self._log.known:
+                if event["kind"] == "state":
+                    self._state = event.get("state")
+                elif event["kind"] == "refusal":
+                    self._refused.add((event.get("owner"), event.get("where")))
         return self._log
 
 

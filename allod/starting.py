@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from allod.events import EventLog
 from allod.trainer import fund_runner
 from allod.trees import lay_down
 from allod.world import World
@@ -41,6 +42,7 @@ def start(world: World, job: Workspace, payer: Account | None, base: Path, **fac
         facts["queued"] = int(job.facts.get("queued", 0)) + 1
         if job.state is not State.QUOTED:
             job.note(**facts)
+            EventLog(job.folder).add("queued")
             return
         if payer is None:
             raise InvalidInput("The job is not open yet.", hint="Start it as its payer.")
@@ -53,6 +55,7 @@ def start(world: World, job: Workspace, payer: Account | None, base: Path, **fac
         lay_down(world.blocks, SumTree.decode(job.get("tree.cbor")))  # before any money is locked under it
         with _turn(world.home, payer):
             _open(world, job, payer, facts)
+        EventLog(job.folder).add("queued")
 
 
 def _open(world: World, job: Workspace, payer: Account, facts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`allod job quote | run | show | list | settle | try | verify | reclaim`."""
+"""`allod job quote | run | show | list | settle | try | verify | reclaim`, and those of `job_queue`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from allod.cli import job_queue
 from allod.cli.acting import PassphraseFile, unlock, who, world_of
 from allod.cli.money import money
 from allod.cli.shown import Screen, Shown, command, plain, table
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from finetune.workspace import Workspace
 
 app = typer.Typer(name="job", no_args_is_help=True)
+app.registered_commands += job_queue.app.registered_commands
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Its number, or the start of its 0x id.")]
 Base = Annotated[str, typer.Option(help="`demo`, a local folder, or a Hugging Face id (safetensors).")]
 SameBase = Annotated[str | None, typer.Option(help="Where the base model lies now, if not where it was quoted from.")]
