@@ -22,6 +22,7 @@ NAME = "events.jsonl"
 MAX_BYTES = 1 << 20
 PROGRESS_SECONDS = 1.0  # the least time between two steps that are written down
 _MAX_LINE = 4096
+_PASSING = ("step", "phase", "stage")  # not worth the disk's time: a power cut may take the last of them
 
 
 class EventLog:
@@ -50,7 +51,7 @@ class EventLog:
         try:
             os.write(fd, line)
             full = os.fstat(fd).st_size > MAX_BYTES
-            if kind != "step":
+            if kind not in _PASSING:
                 os.fsync(fd)
         finally:
             os.close(fd)
@@ -66,17 +67,16 @@ class EventLog:
             self.add("step", **fields)
 
     def _make_room(self) -> None:
-        kept, size = [], 0
-        events = _read(self._path)
-        newest = [event for event in events[-1000:] if event["kind"] == "step"]
-        others = [event for event in events if event["kind"] != "step"]
-        for event in sorted(others + newest[-200:], key=lambda event: -event["n"]):
+        """Half of the room stays free: steps go first, and of each kind the oldest."""
+        kept: list[tuple[int, bytes]] = []
+        size = 0
+        for event in sorted(_read(self._path), key=lambda event: (event["kind"] == "step", -event["n"])):
             line = json.dumps(event, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-            if size + len(line) > MAX_BYTES // 2:
-                break
-            kept.append(line)
             size += len(line)
-        write_atomic(self._path, b"".join(reversed(kept)))
+            if size > MAX_BYTES // 2:
+                break
+            kept.append((event["n"], line))
+        write_atomic(self._path, b"".join(line for _, line in sorted(kept)))
 
 
 class Reader:

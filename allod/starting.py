@@ -8,7 +8,7 @@ chain refuses, the job is a quote again, nothing is locked, and the refusal is r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from finetune.model.load import base_model_hash
 from finetune.opening import finish_opening, sign_opening
 from finetune.workspace import State, Workspace
 
-TURN_SECONDS = 300.0  # that a start waits for other starts of the same payer
+TURN_SECONDS = 300.0  # that a start waits for other starts of the same payer, or for whoever writes blocks
 SIGNATURES = 8  # of one start, where somebody else's transactions use up the nonces
 
 
@@ -52,7 +52,8 @@ def start(world: World, job: Workspace, payer: Account | None, base: Path, **fac
                 hint="Give the folder of the recipe's base model, unchanged.",
             )
         fund_runner(world)
-        lay_down(world.blocks, SumTree.decode(job.get("tree.cbor")))  # before any money is locked under it
+        tree = SumTree.decode(job.get("tree.cbor"))
+        _when_free(lambda: lay_down(world.blocks, tree))  # before any money is locked under it
         with _turn(world.home, payer):
             _open(world, job, payer, facts)
         EventLog(job.folder).add("queued")
@@ -76,19 +77,24 @@ def _open(world: World, job: Workspace, payer: Account, facts: dict[str, Any]) -
 def _turn(home: Path, payer: Account) -> Iterator[None]:
     """One opening of a payer at a time: the next signature needs to see the nonce and the lane of the last."""
     lock = Lock(home / "jobs" / f".{payer.address.hex()}.lock", what="The opening of another job of this payer")
-    deadline = time.monotonic() + TURN_SECONDS
-    while True:
-        try:
-            lock.acquire()
-            break
-        except Busy:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    _when_free(lock.acquire)
     try:
         yield
     finally:
         lock.release()
+
+
+def _when_free(action: Callable[[], object]) -> None:
+    """Do it as soon as no other process is at it."""
+    deadline = time.monotonic() + TURN_SECONDS
+    while True:
+        try:
+            action()
+            return
+        except Busy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def is_queued(job: Workspace) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from allod.cli.acting import PassphraseFile, unlock, world_of
 from allod.cli.money import money
 from allod.cli.shown import Screen, Shown, command, plain, table
 from core.encoding import from_hex, to_hex
-from core.errors import Denied, Refused, Unavailable
+from core.errors import Busy, Denied, Refused, Unavailable
 
 if TYPE_CHECKING:
     from allod.world import World
@@ -92,7 +93,8 @@ def cancel(
         else:
             answer = "declined"
         if folder.state is State.DONE:
-            jobs.close(world, row.number, folder)
+            with suppress(Busy):  # then a worker is at it
+                jobs.close(world, row.number, folder)
         owed = cancelling.due(folder)
         data = {
             "job": row.number,

@@ -8,12 +8,14 @@ kind and how often that kind came before it.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import stat
 import struct
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ from consent.keeper.port import KeeperPort
 from core.errors import Unavailable
 from core.settings import Settings
 from finetune.trainer_process import TrainerProcess
+from finetune.workspace import Workspace
+from tests.worker.forked import ForkedTrainer
 from vault.carstore import CarStore
 
 RECORDED = "points"
@@ -39,8 +43,27 @@ class Attack:
         self._chosen = spec.get("attack")
         self._seen: Counter[str] = Counter()
         self._file = spec.get("record")
-        self.child: TrainerProcess | None = None
+        self._pause = spec.get("pause")
+        self._folder = Path(spec.get("folder", "/nowhere"))
+        self.child: ForkedTrainer | None = None
         self.on = True
+        self._chain: Chain | None = None
+
+    def chain(self, url: str) -> Chain:
+        """The chain, with what is sent to it watched; one client for the whole process, to save time."""
+        if self._chain is None:
+            self._chain = Chain.http(url)
+            provider = self._chain._provider
+            ask = provider.request
+
+            def request(method: str, params: Any) -> Any:
+                if not method.startswith("eth_send"):
+                    return ask(method, params)
+                with self.at(f"chain {method}"):
+                    return ask(method, params)
+
+            provider.request = request  # type: ignore[method-assign]
+        return self._chain
 
     @contextmanager
     def at(self, kind: str) -> Iterator[None]:
@@ -55,8 +78,16 @@ class Attack:
             os.write(fd, f"{kind}#{nth}\n".encode())
             os.close(fd)
         self._strike(kind, nth, "before")
+        if self._pause == [kind, nth]:
+            self._wait()
         yield
         self._strike(kind, nth, "after")
+
+    def _wait(self) -> None:
+        """Stand still, and say so, until the test says go or the child is dead."""
+        (self._folder / "paused").touch()
+        while not (self._folder / "go").exists() and self.child is not None and self.child.is_alive:
+            time.sleep(0.01)
 
     def _strike(self, kind: str, nth: int, side: str) -> None:
         if self._chosen is None or self._chosen[:3] != [kind, nth, side]:
@@ -101,19 +132,7 @@ class AttackedWorld(World):
 
     @cached_property
     def chain(self) -> Chain:
-        chain = Chain.http(self._spec["rpc"])
-        self._closing.callback(chain.close)
-        provider, attack = chain._provider, self._attack
-        ask = provider.request
-
-        def request(method: str, params: Any) -> Any:
-            if not method.startswith("eth_send"):
-                return ask(method, params)
-            with attack.at(f"chain {method}"):
-                return ask(method, params)
-
-        provider.request = request  # type: ignore[method-assign]
-        return chain
+        return self._attack.chain(self._spec["rpc"])
 
     @cached_property
     def ports(self) -> dict[int, KeeperPort]:
@@ -122,6 +141,14 @@ class AttackedWorld(World):
     @cached_property
     def blocks(self) -> CarStore:
         store = super().blocks
+        get, away = store.get, Path(self._spec.get("folder", "/nowhere")) / "blocks-away"
+
+        def found(cid: Any) -> bytes:
+            if away.exists():
+                raise Unavailable("The block store does not answer.", hint="Try again later.")
+            return get(cid)
+
+        store.get = found  # type: ignore[method-assign]
         for name in ("add", "put", "delete", "flush"):
             setattr(store, name, _watched(getattr(store, name), f"blocks {name}", self._attack))
         return store
@@ -132,8 +159,6 @@ class AttackedWorld(World):
         return dataclasses.replace(super().site(report), trainer=self._trainer, threads=1)
 
     def _trainer(self) -> TrainerProcess:
-        from tests.worker.forks import ForkedTrainer
-
         self._attack.child = ForkedTrainer(self._spec["forks"])
         return self._attack.child
 
@@ -230,6 +255,32 @@ def _watch_frames(attack: Attack) -> None:
     wire.write_frame, wire.read_frame = sent, received
 
 
+def start_all(spec: dict[str, Any]) -> int:
+    """Start every job that the spec names, from several threads at once; what came of each goes to a file."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from allod.starting import start
+    from core.errors import AllodError
+    from tests.cli.conftest import PASSPHRASE
+
+    with AttackedWorld(Settings(home=Path(spec["home"]), rpc_url=spec["rpc"]), spec, Attack(spec)) as world:
+        world.site()  # what opens late is opened once, before the threads
+        payer = world.identities.acting("tess").unlock(PASSPHRASE).account
+
+        def one(folder: str) -> list[str]:
+            job = Workspace(world.home / "jobs" / folder)
+            try:
+                start(world, job, payer, Path(spec["base"]))
+            except AllodError as error:
+                return [folder, error.slug, error.message]
+            return [folder, "started", ""]
+
+        with ThreadPoolExecutor(8) as threads:
+            said = list(threads.map(one, spec["jobs"]))
+    Path(spec["said"]).write_text(json.dumps(said))
+    return 0
+
+
 def main(spec: dict[str, Any]) -> int:
     """Run a worker until no job waits."""
     import allod.events
@@ -248,6 +299,7 @@ def main(spec: dict[str, Any]) -> int:
         return AttackedWorld(settings, spec, attack)
 
     with Worker(settings, open_world=open_world, look=0.05, pauses=(0.02, 0.5)) as worker:
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
         worker.run(until_idle=True)
         attack.on = False  # the job is over
     sys.stdout.flush()

@@ -8,6 +8,7 @@ killed. A request is one JSON line; the answer is the pid, and, once that proces
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import selectors
@@ -15,12 +16,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from finetune.trainer_process import TrainerProcess, trainer_environment
+from finetune.trainer_process import trainer_environment
+from tests.worker.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -51,6 +52,10 @@ class ForkServer:
         """A process that runs `tests.worker.attempt.main(spec)`."""
         return Forked(self.path, {"run": "worker", "spec": spec})
 
+    def starts(self, spec: dict[str, Any]) -> Forked:
+        """A process that runs `tests.worker.attempt.start_all(spec)`."""
+        return Forked(self.path, {"run": "starts", "spec": spec})
+
     @property
     def log(self) -> str:
         """What the forked processes said on stderr."""
@@ -65,66 +70,6 @@ class ForkServer:
         self._process.stdin.close()
         self._process.wait(PATIENCE)
         self._process.stdout.close()
-
-
-class Forked:
-    """A forked process, with as much of `subprocess.Popen` as `TrainerProcess` uses."""
-
-    def __init__(self, server: str, request: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(server)
-        socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], list(fds))
-        self._answers = self._socket.makefile("rb")
-        self.pid = int(self._answers.readline())
-        self.returncode: int | None = None
-        self._guard = threading.Lock()
-        self.stdin: Any = None
-        self.stdout: Any = None
-        self.stderr: Any = None
-
-    def wait(self, timeout: float | None = None) -> int:
-        """The exit status, negative for a signal."""
-        with self._guard:
-            if self.returncode is None:
-                self._socket.settimeout(timeout)
-                try:
-                    line = self._answers.readline()
-                except TimeoutError:
-                    raise subprocess.TimeoutExpired(["forked"], timeout or 0) from None
-                self.returncode = int(line) if line else -signal.SIGKILL
-                self._answers.close()
-                self._socket.close()
-            return self.returncode
-
-    def kill(self) -> None:
-        """SIGKILL, unless it was seen to have ended."""
-        if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-
-
-class ForkedTrainer(TrainerProcess):
-    """A `TrainerProcess` whose child is forked instead of started."""
-
-    def __init__(self, server: str) -> None:
-        super().__init__()
-        self._server = server
-
-    def start(self) -> Self:
-        """Have the child forked and come back at once."""
-        to_child, from_us = os.pipe()
-        from_child, to_us = os.pipe()
-        errors, said = os.pipe()
-        process = Forked(self._server, {"run": "trainer"}, (to_child, to_us, said))
-        for fd in (to_child, to_us, said):
-            os.close(fd)
-        process.stdin, process.stdout, process.stderr = (
-            os.fdopen(fd, mode) for fd, mode in ((from_us, "wb"), (from_child, "rb"), (errors, "rb"))
-        )
-        self._process = process  # type: ignore[assignment]
-        self._drain = threading.Thread(target=self._keep_stderr, name="trainer-stderr", daemon=True)
-        self._drain.start()
-        return self
 
 
 def serve(path: str) -> None:
@@ -219,7 +164,17 @@ def _worker(request: dict[str, Any]) -> int:
     return main(request["spec"])
 
 
-_MAINS: dict[str, Callable[[dict[str, Any]], int]] = {"trainer": _trainer, "worker": _worker}
+def _starts(request: dict[str, Any]) -> int:
+    from tests.worker.attempt import start_all
+
+    return start_all(request["spec"])
+
+
+_MAINS: dict[str, Callable[[dict[str, Any]], int]] = {
+    "trainer": _trainer,
+    "worker": _worker,
+    "starts": _starts,
+}
 
 
 def _import_everything() -> None:
@@ -245,10 +200,21 @@ def _import_everything() -> None:
         "allod.schema",
         "alembic.command",
         "consent.chain.rpc",
-        "httpx",
+        "httpcore",
+        "certifi",
+        "encodings.idna",
+        "sqlalchemy.dialects.sqlite",
+        "dbos._sys_db_sqlite",
+        "finetune.records",
+        "finetune.model.tokenizer",
+        "cryptography.hazmat.backends.openssl.backend",
+        "numpy.ctypeslib",
+        "peft.utils.transformers_weight_conversion",
         "tests.worker.attempt",
     ):
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what was imported stays in pages that all share
 
 
 if __name__ == "__main__":

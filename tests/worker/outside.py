@@ -9,7 +9,8 @@ import shutil
 import socketserver
 import struct
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,7 +65,10 @@ class Outside:
         self._closing = ExitStack()
         self._closing.callback(chain.close)
         self.chain = Chain.embedded(chain)
-        self.rpc = self._closing.enter_context(serving(chain))
+        self._embedded = chain
+        self._served = ExitStack()
+        self._closing.callback(self._served.close)
+        self.rpc = self._served.enter_context(serving(chain))
         deployment = Deployment.load(home / "chain" / "deployment.json")
         self.market = Market(self.chain, deployment)
         self._keepers = {index: Keeper(home / "keepers" / str(index), self.chain, deployment) for index in (1, 2, 3)}
@@ -79,6 +83,15 @@ class Outside:
         thread.start()
         self._closing.callback(thread.join)
         self._closing.callback(self._server.shutdown)
+
+    @contextmanager
+    def chain_away(self) -> Iterator[None]:
+        """Nobody answers at the chain's endpoint while the block runs; the keepers still see the chain."""
+        self._served.close()
+        try:
+            yield
+        finally:
+            self._served.enter_context(serving(self._embedded, port=int(self.rpc.rpartition(":")[2])))
 
     def answer(self, index: int, path: str, body: bytes) -> bytes | None:
         """A keeper's reply, None while it is silent."""
