@@ -92,10 +92,13 @@ class Performer:
             longest=longest,
         )
         try:
-            try:
-                return patience.try_until_done(lambda: self._attempt(stage, job, recorder), lambda: recorder.reached)
-            except Cancelled:
-                return patience.try_until_done(lambda: self._end_early(job))
+            while True:
+                try:
+                    return patience.try_until_done(
+                        lambda: self._attempt(stage, job, recorder), lambda: recorder.reached
+                    )
+                except Cancelled:
+                    patience.try_until_done(lambda: self._end_early(job))  # and then there is less to do, or as much
         except Refused as error:
             record_error(job, "failed", error, stage=stage)
             return "refused"
@@ -134,13 +137,12 @@ class Performer:
             recorder.look()
         return GO_ON
 
-    def _end_early(self, job: Workspace) -> str:
+    def _end_early(self, job: Workspace) -> None:
         if self._stop.is_set():
             raise Stopping
         with self._world(Recorder(job)) as (_, site):
             answer = carry_out(site, job)
         record(job, "cancel", answer=answer)
-        return "not-open" if answer == "not-open" else GO_ON
 
     @contextmanager
     def _world(self, report: Callable[[Progress], None]) -> Iterator[tuple[World, Site]]:

@@ -49,7 +49,7 @@ def test_of_a_hundred_parallel_starts_on_a_single_use_consent_exactly_one_wins(
         assert {folder: jobs[folder].state for folder in names} == {
             folder: State.OPEN if folder == winner else State.QUOTED for folder in names
         }
-        assert {message for _, slug, message in answers if slug == "refused"} == {""}
+        assert {message for _, slug, message in answers if slug == "refused"} == {"The contract refused: used up."}
         payer = Address(home.payer.address)
         assert outside.locked(payer) == LEAF + FEE
         assert outside.free(payer) == DEPOSIT - LEAF - FEE
