@@ -58,17 +58,18 @@ def train_job(
     harden()
     site.report(Progress("read", note=UNSANDBOXED))
     job.put_adapter({})  # of an attempt that was cut short: the ledger will not tell of it
-    licences = {c: licence for c, licence in licences_of(job).items() if c in released_of(job, order)}
-    if licences:
-        watch = Watch(chain_look(site.market, licences, order.payer, order.counted, clock=site.clock), site.pace)
+    licences, released = licences_of(job), released_of(job, order)
+    if released:
+        taking = {consent: licences[consent] for consent in sorted(released)}
+        watch = Watch(chain_look(site.market, taking, order.payer, order.counted, clock=site.clock), site.pace)
         with Scratch(job.folder) as scratch:
             tokenizer = load_tokenizer(work.base)
-            prepared, other = _prepare(site, job, order, recipe, licences, tokenizer, scratch, watch)
+            prepared, lacking = _prepare(site, job, order, recipe, licences, tokenizer, scratch, watch)
             _enter(job, State.TRAINING)
             checkpoints = Checkpoints(job.folder, site.runner.keys.open(order.job_pk), order.job_id)
             with Ledger(job.ledger, order.job_id) as ledger:
                 run = _Run(site, job, order, recipe, work, licences, watch, scratch, tokenizer, prepared, ledger)
-                run.ended = {**dict.fromkeys(other, OTHER_RECORDS), **run.ended}
+                run.ended = dict.fromkeys(lacking, OTHER_RECORDS) | run.ended
                 files = run.train(checkpoints, trainer)
         if files is not None:
             job.put_adapter(files)
@@ -93,7 +94,7 @@ def _prepare(
     scratch: Scratch,
     watch: Watch,
 ) -> tuple[Prepared, frozenset[ConsentId]]:
-    """The plan that stands, or a new one, with its records in the scratch; and the consents whose records changed."""
+    """The plan that stands, or a new one, its records in the scratch; and the consents that lack some of theirs."""
     tally = tally_of(job, order)
     plan = _standing_plan(job, order, recipe, tally)
     watch.poll()  # before anything is opened

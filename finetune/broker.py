@@ -164,9 +164,9 @@ def prepare_again(
     watch: Watch,
     report: Report,
 ) -> tuple[Prepared, frozenset[ConsentId]]:
-    """The same for a plan that stands: and the consents of `accesses` whose records are no longer what was planned.
+    """The same for a plan that stands; and the consents of which not every planned record is there, token for token.
 
-    One record that is missing or has other tokens makes a consent one of these: nothing takes a planned record's place.
+    These take no further part: nothing takes a planned record's place.
     """
     found = prepare(accesses, tokenizer, recipe, plan.job, scratch, watch, report)
     places = {
@@ -178,8 +178,7 @@ def prepare_again(
         tokens, base = places.get((planned.consent, planned.object_id), (None, None))
         bases.append(base if tokens == planned.tokens else None)
     lacking = {item.consent for item, base in zip(plan.objects, bases, strict=True) if base is None}
-    opened = {access.consent_id for access in accesses} - set(watch.ended)
-    return Prepared(plan, tuple(bases), found.readings), frozenset(lacking & opened)
+    return Prepared(plan, tuple(bases), found.readings), frozenset(lacking)
 
 
 class Saver(Protocol):

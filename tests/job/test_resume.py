@@ -418,6 +418,20 @@ def test_records_that_are_gone_after_a_crash_cost_their_owner_nothing(world: Wor
     assert any("no longer the ones" in entry["reasons"][0]["reason"] for entry in done.refusals)
 
 
+def test_a_planned_consent_that_keepers_refuse_the_second_time_takes_no_further_part(world: World) -> None:
+    job = broken(world, 6)
+    job.put("shares.cbor", b"damaged")
+    world.revoke("ada")
+    trainer = PaperTrainer()
+    done, _ = paper(world, job, trainer)
+    ada = world.owners["ada"].consent_id
+    assert trainer.restored == [b"3"]
+    assert not any("CANARY-ada" in text for texts in trainer.texts(world.base).values() for text in texts)
+    assert done.tally.dropped == {ada}
+    assert world.amount(done.final, "ada") == FLAT + 1 + RATE * done.tally.owed(ada)
+    replay(decode_plan(job.get("plan.cbor")), job.ledger.read_bytes(), done.order.job_id)
+
+
 @pytest.mark.parametrize("lost", ["plan.cbor", "plan.sig"])
 def test_a_plan_that_is_lost_is_made_again_from_the_same_records(world: World, lost: str) -> None:
     job = broken(world, 6)
