@@ -27,14 +27,14 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write `data` so that `path` holds either its former content or all of the new one, durably."""
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o600) -> None:
+    """Write `data`, or a stream of it, so that `path` holds either its former content or all of the new, durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)

@@ -30,6 +30,7 @@ from core.encoding import from_hex, to_hex
 from core.errors import AllodError, InvalidInput, NotFound, Refused, Unavailable
 from core.ids import ConsentId
 from finetune.broker import Progress
+from finetune.checkpoint import destroy_checkpoint
 from finetune.ledger import Tally, cut_torn_entry, owed, read_ledger
 from finetune.licence import Licence
 from finetune.opening import finish_opening, licences_of, note_transaction
@@ -150,11 +151,12 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
 
 
 def close_books(site: Site, job: Workspace, order: Order, outcome: Outcome) -> None:
-    """The job is over: its key is destroyed, so released shares stay closed for good; and then they go too."""
+    """The job is over: its key is destroyed, so its shares and checkpoint stay closed for good, and then they go."""
     if outcome == "settled":
         _keep_final(site, job, order)
     site.runner.keys.destroy(order.job_pk)
     job.shred("shares.cbor")
+    destroy_checkpoint(job.folder)
     job.advance(State.DONE, outcome=outcome)
     site.report(Progress("done", note=outcome))
 

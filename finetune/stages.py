@@ -8,7 +8,6 @@ that the chain shows to be over is closed by whichever stage notices it; the sta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +16,14 @@ from consent.chain.account import Account
 from consent.order import Order
 from consent.recipe import Recipe
 from core.errors import Conflict, InvalidInput, Refused, Unavailable
-from core.ids import ConsentId
-from finetune.access import Access
-from finetune.broker import UNSANDBOXED, Broker, Progress, Trained, measure, prepare
-from finetune.ledger import Ledger, cut_torn_entry
+from finetune.attempts import train_job
+from finetune.broker import Progress
+from finetune.ledger import cut_torn_entry
 from finetune.opening import RUN_SECONDS, finish_opening, licences_of, open_job
-from finetune.recipe_settings import TrainSettings
-from finetune.releasing import add_refusals, ask_keepers, has_shares, open_doors
-from finetune.scratch import Scratch
-from finetune.settle import StatementHook, close_books, finish_job, outcome_of, post_end, tell_totals
+from finetune.releasing import ask_keepers, has_shares
+from finetune.settle import StatementHook, close_books, finish_job, outcome_of, post_end
 from finetune.site import Site
 from finetune.trainer_process import TrainerProcess
-from finetune.watch import Watch, chain_look
 from finetune.workspace import State, Workspace, needs_training
 
 if TYPE_CHECKING:
@@ -89,8 +84,7 @@ def train_stage(site: Site, job: Workspace, work: Work, trainer: TrainerProcess 
     if not has_shares(job, order):
         raise Conflict("The keepers' shares of this job are not here.", hint="Release comes before training.")
     check_base(work.base, recipe)
-    with ExitStack() as stack:
-        _train(site, job, order, recipe, work, trainer or stack.enter_context(site.trainer()))
+    train_job(site, job, order, recipe, work, trainer)
 
 
 def settle_stage(site: Site, job: Workspace, hook: StatementHook | None = None) -> None:
@@ -140,103 +134,3 @@ def _check_gas(site: Site) -> None:
         )
     if len(site.ports) < site.committee.t:
         raise Unavailable("Too few keepers can be reached.", hint="Check the committee's endpoints.")
-
-
-def _train(site: Site, job: Workspace, order: Order, recipe: Recipe, work: Work, trainer: TrainerProcess) -> None:
-    from finetune.model.tokenizer import load_tokenizer
-    from finetune.trainer import harden
-
-    harden()
-    site.report(Progress("read", note=UNSANDBOXED))
-    job.put_adapter({})  # of an attempt that was cut short: the ledger will not tell of it
-    licences = licences_of(job)
-    accesses = open_doors(site, job, order, licences)
-    try:
-        if accesses:
-            taking = {access.consent_id: licences[access.consent_id] for access in accesses}
-            watch = Watch(chain_look(site.market, taking, order.payer, order.counted, clock=site.clock), site.pace)
-            with Scratch(job.folder) as scratch:
-                tokenizer = load_tokenizer(work.base)
-                _walk(site, job, order, recipe, work, trainer, accesses, watch, scratch, tokenizer)
-        elif job.state is not State.TRAINING:
-            job.advance(State.TRAINING)
-    finally:
-        for access in accesses:
-            access.close()
-    job.note(trained=True)
-
-
-def _walk(
-    site: Site,
-    job: Workspace,
-    order: Order,
-    recipe: Recipe,
-    work: Work,
-    trainer: TrainerProcess,
-    accesses: Sequence[Access],
-    watch: Watch,
-    scratch: Scratch,
-    tokenizer: RecordTokenizer,
-) -> Trained | None:
-    licences = {access.consent_id: access.licence for access in accesses}
-    prepared = prepare(accesses, tokenizer, recipe, order.job_id, scratch, watch, site.report)
-    for access in accesses:
-        access.close()  # every object was opened once; from here on only the scratch can be read
-    job.put("plan.cbor", prepared.plan.encode())
-    job.put("plan.sig", prepared.plan.sign(site.runner.account))
-    job.put_value("reading.json", _reading(prepared.readings))
-    if job.state is not State.TRAINING:
-        job.advance(State.TRAINING)
-    with Ledger(job.ledger, order.job_id) as ledger:
-
-        def on_drop(ended: Mapping[ConsentId, str]) -> None:
-            add_refusals(job, licences, {c: {0: reason} for c, reason in ended.items()}, "training")
-            tell_totals(site, order, licences, {c: ledger.tally.owed(c) for c in ended})
-            for reason in ended.values():
-                site.report(Progress("train", note=reason))
-
-        ledger.start(prepared.plan.hash())
-        # Here and not in the walk: a consent that ended while records were read may have none in the plan.
-        early = {consent: reason for consent, reason in watch.ended.items() if consent in licences}
-        if early:
-            ledger.drop(0, sorted(early))
-            on_drop(early)
-        steps = prepared.plan.count_steps()
-        if steps == 0:
-            return None
-        settings = TrainSettings.of_recipe(recipe, base=str(work.base), total_steps=steps, threads=site.threads)
-        trainer.configure(settings)
-        site.report(Progress("measure", steps=steps))
-        before = measure(trainer, tokenizer, work.heldout, recipe.sequence, base=True)
-        broker = Broker(prepared, scratch, trainer, ledger, watch, site.report, on_drop)
-        trained = broker.train(steps)
-        if trained.steps == 0:
-            return trained
-        site.report(Progress("measure", step=trained.steps, steps=steps))
-        after = measure(trainer, tokenizer, work.heldout, recipe.sequence, base=False)
-        if work.on_trained is not None:
-            work.on_trained(trainer, tokenizer)
-        files = trainer.finish()
-    job.put_value(
-        "losses.json",
-        {name: {"before": before[name][0], "after": after[name][0], "tokens": after[name][1]} for name in after},
-    )
-    job.put_adapter(files)
-    job.note(trained=True)
-    return trained
-
-
-def _reading(readings: Mapping[ConsentId, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "consent": "0x" + consent.hex(),
-            "records": reading.records,
-            "tokens": reading.tokens,
-            "unread": [
-                {"object": "0x" + object_id.hex(), "place": place, "reason": reason}
-                for object_id, place, reason in reading.unread
-            ],
-            "further": reading.further,
-        }
-        for consent, reading in sorted(readings.items())
-    ]

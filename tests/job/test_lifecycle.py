@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import finetune.attempts
 import finetune.opening
 import finetune.settle
 import finetune.stages
@@ -154,9 +155,9 @@ CRASHES: list[tuple[Any, str, bool]] = [
     (finetune.opening, "note_transaction", True),
     (finetune.stages, "ask_keepers", False),
     (finetune.stages, "ask_keepers", True),
-    (finetune.stages, "open_doors", True),
-    (finetune.stages, "prepare", True),
-    (finetune.stages, "measure", False),
+    (finetune.attempts, "open_doors", True),
+    (finetune.attempts, "prepare", True),
+    (finetune.attempts, "measure", False),
     (finetune.stages, "finish_job", False),
     (finetune.settle, "close_job", True),
     (finetune.settle, "collect_settlement", True),
@@ -283,7 +284,7 @@ def test_a_payer_settles_a_job_that_was_killed_while_it_opened(world: World, mon
 
 def test_what_was_released_stays_paid_when_the_runner_vanishes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = world.job(["ada", "dario"])
-    monkeypatch.setattr(finetune.stages, "prepare", _killed)
+    monkeypatch.setattr(finetune.attempts, "prepare", _killed)
     with pytest.raises(Killed):
         finish(world, job)
     final = settle_job(paper(world), job, world.trainer)
@@ -293,7 +294,7 @@ def test_what_was_released_stays_paid_when_the_runner_vanishes(world: World, mon
 
 def test_a_payer_gets_nothing_back_where_all_was_released(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = world.job(["ada"])
-    monkeypatch.setattr(finetune.stages, "prepare", _killed)
+    monkeypatch.setattr(finetune.attempts, "prepare", _killed)
     with pytest.raises(Killed):
         finish(world, job)
     with pytest.raises(Refused, match="nothing of this job is refunded"):
