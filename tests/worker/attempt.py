@@ -28,6 +28,7 @@ from consent.chain.client import Chain
 from consent.keeper.port import KeeperPort
 from core.errors import Unavailable
 from core.settings import Settings
+from finetune.checkpoint import Every
 from finetune.trainer_process import TrainerProcess
 from finetune.workspace import Workspace
 from tests.worker.forked import ForkedTrainer
@@ -156,7 +157,8 @@ class AttackedWorld(World):
     def site(self, report: Any = None) -> Any:
         import dataclasses
 
-        return dataclasses.replace(super().site(report), trainer=self._trainer, threads=1)
+        every = Every(steps=2, seconds=3600.0)
+        return dataclasses.replace(super().site(report), trainer=self._trainer, threads=1, checkpoint=every)
 
     def _trainer(self) -> TrainerProcess:
         self._attack.child = ForkedTrainer(self._spec["forks"])

@@ -57,6 +57,14 @@ class ForkServer:
         return Forked(self.path, {"run": "starts", "spec": spec})
 
     @property
+    def running(self) -> int:
+        """How many processes that it forked have not ended."""
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.connect(self.path)
+            wire.sendall(b'{"run": "nothing"}\n')
+            return int(wire.makefile("rb").readline())
+
+    @property
     def log(self) -> str:
         """What the forked processes said on stderr."""
         return self._log.read_text()[-5000:]
@@ -107,6 +115,10 @@ def _fork(connection: socket.socket, running: dict[int, socket.socket], ours: tu
     while not data.endswith(b"\n"):
         data += connection.recv(1 << 16)
     request = json.loads(data)
+    if request["run"] == "nothing":
+        connection.sendall(f"{len(running)}\n".encode())
+        connection.close()
+        return
     pid = os.fork()
     if pid == 0:
         _begin(request, fds, [connection, *running.values(), *ours])

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from allod import starting
+from allod.events import Reader
 from allod.world import World
 from consent.order import Order
 from consent.tree import Leaf, SumTree
@@ -77,6 +78,9 @@ class Attempts:
                 status = self.forks.worker({**spec, "attack": None}).wait(DEADLINE)
             assert status == 0, self.forks.log
             assert time.monotonic() - began < DEADLINE
+            while self.forks.running:  # a child whose worker died sees its pipe close
+                assert time.monotonic() - began < DEADLINE, "a process was left over"
+                time.sleep(0.01)
             check(outside, home, outcome)
             return [] if attack else (folder / "points").read_text().splitlines()
 
@@ -85,6 +89,8 @@ def check(outside: Outside, home: Home, outcome: str) -> None:
     """The job is over as it must be, and money, ledger and adapter agree."""
     job, payer = _job(outside), Address(home.payer.address)
     assert (job.state, job.facts["outcome"]) == (State.DONE, outcome)
+    events = [event["n"] for event in Reader(job.folder).new()]
+    assert events == list(range(1, len(events) + 1))
     opening = SumTree.decode(job.get("tree.cbor"))
     final = SumTree.decode(job.get("final.cbor")) if outcome == "settled" else opening
     assert final.total == LEAF + FEE
