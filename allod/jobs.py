@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from allod.cancelling import Cancelled, carry_out, is_wanted
+from allod.recorder import Recorder
 from allod.trainer import fund_runner
 from allod.trees import lay_down
 from allod.world import World
@@ -20,7 +22,9 @@ from core.encoding import from_hex
 from core.errors import InvalidInput, NotFound
 from core.settings import Settings
 from finetune.provenance import bundle_job, write_statement
-from finetune.run import Finished, Work, run_job
+from finetune.run import Finished, run_job
+from finetune.settle import StatementHook
+from finetune.stages import Work
 from finetune.verify import Report, Trust, verify
 from finetune.workspace import Workspace
 
@@ -54,14 +58,27 @@ def run(
     """Begin a job or go on with it; at its end the bundle is complete and the transactions are remembered."""
     fund_runner(world)
     lay_down(world.blocks, SumTree.decode(job.get("tree.cbor")))  # before any money is locked under it
-    runner = world.runner.account
+    recorder = Recorder(job, report)
 
-    def statement(of: Workspace, final: SumTree) -> bytes:
-        return write_statement(of, final, runner, bundle_of(of))
+    def reported(progress: Progress) -> None:
+        recorder(progress)
+        if is_wanted(job):
+            raise Cancelled
 
-    done = run_job(world.site(report), job, Work(base, heldout or {}, statement, on_trained), payer=payer)
+    site, work = world.site(reported), Work(base, heldout or {}, statement_of(world), on_trained)
+    try:
+        done = run_job(site, job, work, payer=payer)
+    except Cancelled:
+        carry_out(world.site(recorder), job)
+        done = run_job(site, job, work)  # to its end, which is near; a job that is not open stays a quote
     close(world, number, job)
     return done
+
+
+def statement_of(world: World) -> StatementHook:
+    """Writes the statement of a job, and its bundle, as this home's runner."""
+    runner = world.runner.account
+    return lambda job, final: write_statement(job, final, runner, bundle_of(job))
 
 
 def close(world: World, number: int, job: Workspace) -> None:

@@ -27,14 +27,14 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write `data` so that `path` holds either its former content or all of the new one, durably."""
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o600) -> None:
+    """Write `data`, or a stream of it, so that `path` holds either its former content or all of the new, durably."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
@@ -79,6 +79,22 @@ def write_pieces(path: Path, pieces: Iterable[bytes], *, overwrite: bool = False
     return size
 
 
+def shred(path: Path) -> None:
+    """Overwrite a file with zeros and remove it, durably; one that is not there is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            for start in range(0, size, _ZEROS):
+                os.pwrite(fd, bytes(min(_ZEROS, size - start)), start)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        path.unlink()
+        sync_directory(path.parent)
+
+
+_ZEROS = 1 << 20
 _UNFINISHED = ".allod-new-"
 _OWN_DESCRIPTORS = "/proc/self/fd"
 

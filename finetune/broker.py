@@ -1,8 +1,9 @@
 """The broker: the one process that holds released keys, and feeds a trainer child that holds none.
 
-`prepare` opens every object once, tokenises it into a scratch of this process and makes the plan; `Broker.train` walks
-the plan step by step. Before each step the consents are known to hold; a consent that ended loses its records at once
-and for good. A step counts, durably, when the child has completed it.
+`prepare` opens every object once, tokenises it into a scratch of this process and makes the plan; `prepare_again` does
+so for a plan that is signed already. `Broker.train` walks the plan step by step. Before each step the consents are
+known to hold; a consent that ended loses its records at once and for good. A step counts, durably, when the child has
+completed it.
 
 There is no sandbox around the child yet: `UNSANDBOXED` says so wherever a run is shown.
 """
@@ -13,7 +14,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from consent.recipe import Recipe
 from core.errors import AllodError, Corrupted, InvalidInput, NotFound, Unavailable
@@ -71,16 +72,19 @@ class Reading:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The plan, and where each of its objects begins in the scratch."""
+    """The plan, and where each of its objects begins in the scratch: None for one that was not opened again."""
 
     plan: Plan
-    bases: tuple[int, ...]
+    bases: tuple[int | None, ...]
     readings: dict[ConsentId, Reading]
 
     def scratch_number(self, record: int) -> int:
         """The scratch's number of a record of the plan."""
         item, index = self.plan.locate(record)
-        return self.bases[item] + index
+        base = self.bases[item]
+        if base is None:
+            raise NotFound("This record was not opened, because its consent has ended.")
+        return base + index
 
 
 def prepare(
@@ -151,9 +155,47 @@ def prepare(
     return Prepared(plan, tuple(bases), readings)
 
 
+def prepare_again(
+    plan: Plan,
+    accesses: Sequence[Access],
+    tokenizer: RecordTokenizer,
+    recipe: Recipe,
+    scratch: Scratch,
+    watch: Watch,
+    report: Report,
+) -> tuple[Prepared, frozenset[ConsentId]]:
+    """The same for a plan that stands; and the consents of which not every planned record is there, token for token.
+
+    These take no further part: nothing takes a planned record's place.
+    """
+    found = prepare(accesses, tokenizer, recipe, plan.job, scratch, watch, report)
+    places = {
+        (item.consent, item.object_id): (item.tokens, base)
+        for item, base in zip(found.plan.objects, found.bases, strict=True)
+    }
+    bases: list[int | None] = []
+    for planned in plan.objects:
+        tokens, base = places.get((planned.consent, planned.object_id), (None, None))
+        bases.append(base if tokens == planned.tokens else None)
+    lacking = {item.consent for item, base in zip(plan.objects, bases, strict=True) if base is None}
+    return Prepared(plan, tuple(bases), found.readings), frozenset(lacking)
+
+
+class Saver(Protocol):
+    """Who takes checkpoints of the child that a broker drives."""
+
+    def after_step(self) -> None:
+        """A step is complete and in the ledger: a checkpoint may be due."""
+        ...
+
+    def save(self) -> None:
+        """Take a checkpoint now, unless there is one of this very step."""
+        ...
+
+
 @dataclass(frozen=True)
 class Trained:
-    """What a walk through the plan did: steps completed of all, the mean loss of each, and why it ended early."""
+    """What a walk through the plan did: steps completed now, of all, the mean loss of each, and why it ended early."""
 
     steps: int
     planned: int
@@ -173,8 +215,13 @@ class Broker:
         watch: Watch,
         report: Report,
         on_drop: Callable[[Mapping[ConsentId, str]], None],
+        saver: Saver | None = None,
     ) -> None:
-        """`on_drop` is told once of every consent that ended, after the ledger has it."""
+        """`on_drop` is told once of every consent that ended, after the ledger has it.
+
+        Before a consent is dropped the child's state is saved: so a run that is killed later goes on from behind the
+        steps that this consent took part in, and neither repeats them without it nor touches its data again.
+        """
         self._plan = prepared.plan
         self._prepared = prepared
         self._scratch = scratch
@@ -183,16 +230,17 @@ class Broker:
         self._watch = watch
         self._report = report
         self._on_drop = on_drop
+        self._saver = saver
         self._consents = sorted({item.consent for item in self._plan.objects})
         self._numbers = {consent: number for number, consent in enumerate(self._consents)}
         # What was dropped before the first step, or in an earlier attempt, never comes back.
         self._gone = set(ledger.tally.dropped).intersection(self._consents)
 
-    def train(self, planned: int) -> Trained:
-        """Take every step of the plan, `planned` in all, or stop where no consent is left."""
+    def train(self, planned: int, start: int = 0) -> Trained:
+        """Take every step of the plan from `start` on, `planned` in all, or stop where no consent is left."""
         losses: list[float] = []
-        last, stopped = 0, ""
-        steps = _with_next(self._plan.steps())
+        last, stopped = start, ""
+        steps = _with_next(self._plan.steps(start))
         ready: tuple[int, list[Row], dict[ConsentId, Use]] | None = None
         for step, following in steps:
             self._drop(step.number, self._watch.before_step())
@@ -225,6 +273,8 @@ class Broker:
                         owners=len(self._consents) - len(self._gone),
                     )
                 )
+                if self._saver is not None:
+                    self._saver.after_step()
         return Trained(len(losses), planned, tuple(losses), stopped)
 
     def _drop(self, step: int, ended: Mapping[ConsentId, str]) -> None:
@@ -235,6 +285,8 @@ class Broker:
         for consent in new:
             self._scratch.forget(consent)
             self._gone.add(consent)
+        if self._saver is not None:
+            self._saver.save()
         self._ledger.drop(step, sorted(new))
         self._on_drop(new)
 

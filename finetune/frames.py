@@ -19,7 +19,12 @@ from finetune.packing import Row
 MAX_FRAME = 64 << 20
 MAX_STEP_TOKENS = 4 << 20  # of one step: at twelve bytes each they stay below a frame
 FILE_CHUNK = 1 << 20
+MAX_STATE = 2 * 10**9  # bytes of a training run: an adapter of 512 MiB, its two moments, and some room
 MICRO = 1_000_000
+
+
+class Torn(Corrupted):
+    """The stream ended inside a frame: whoever wrote it has died."""
 
 
 def write_frame(stream: IO[bytes], frame: dict[str, Any]) -> None:
@@ -40,11 +45,13 @@ def read_frame(stream: IO[bytes], *, limit: int = MAX_FRAME) -> dict[str, Any] |
     if not head:
         return None
     length = int.from_bytes(head, "big")
-    if len(head) < 4 or length > limit:
+    if len(head) < 4:
+        raise Torn("The trainer's pipe ended inside a frame.")
+    if length > limit:
         raise Corrupted("The trainer's pipe carries something that is not a frame.")
     body = _read(stream, length)
     if len(body) < length:
-        raise Corrupted("The trainer's pipe ended inside a frame.")
+        raise Torn("The trainer's pipe ended inside a frame.")
     try:
         frame = decode_cbor(body, limit=limit)
     except InvalidInput:

@@ -8,9 +8,7 @@ shares only under a key that it made: `JobKeys.open` knows no other.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import secrets
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from consent.chain.account import SECP256K1_ORDER, Account
 from core.encoding import decode_cbor, encode_cbor
 from core.errors import Corrupted, InvalidInput, NotFound
-from core.files import Lock, sync_directory, write_atomic
+from core.files import Lock, shred, write_atomic
 from vault.hpke import hpke_generate, hpke_public
 
 EVM_LABEL = b"allod/runner-evm/v1\0"
@@ -98,16 +96,7 @@ class JobKeys:
 
     def destroy(self, public: bytes) -> None:
         """Overwrite and remove a job key; once more changes nothing. Shares sealed to it stay closed for good."""
-        path = self._path(public)
-        with contextlib.suppress(FileNotFoundError):
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.pwrite(fd, bytes(os.fstat(fd).st_size), 0)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            path.unlink()
-            sync_directory(path.parent)
+        shred(self._path(public))
 
     def _path(self, public: bytes) -> Path:
         if len(public) != PUBLIC_SIZE:

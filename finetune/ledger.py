@@ -1,9 +1,16 @@
 """The ledger of a job: what was trained on, written down after every completed optimizer step.
 
 Each entry carries the hash of the one before it and is on disk before the next step is sent, so a killed run never
-forgets a step that completed. A record-epoch counts once its step has completed. A run that starts again steps
-through the same plan from its beginning, so what an owner is owed is the greatest count of any attempt, not their
-sum. Exact bytes: docs/format/71-plan-ledger.md.
+forgets a step that completed. A record-epoch counts once its step has completed. A run that goes on from a checkpoint
+at step k steps through the same plan from there: the steps from k on that were counted before are not in its adapter,
+and are trained again. Nothing is erased; what holds at every moment is
+
+    used(c)  = the record-epochs of c in the steps that made the present model (the lineage)
+    owed(c)  = the greatest used(c) there ever was; it never falls, and used(c) <= owed(c)
+    a dropped c is in no later step of any attempt, so owed(c) stays what keepers were told when it was dropped
+
+so repeated steps are not paid twice, and steps that an owner's data really went through are not lost. Exact bytes:
+docs/format/71-plan-ledger.md.
 """
 
 from __future__ import annotations
@@ -26,6 +33,7 @@ ENTRY_LABEL = b"allod/ledger-entry/v1\0"
 ENTRY_LIMIT = 16 << 20
 _FIELDS = {
     "start": {"v", "kind", "previous", "attempt", "plan"},
+    "resume": {"v", "kind", "previous", "attempt", "step"},
     "step": {"v", "kind", "previous", "step", "uses"},
     "drop": {"v", "kind", "previous", "step", "consents"},
 }
@@ -52,6 +60,10 @@ class Tally:
         self._now: dict[ConsentId, Use] = {}
         self._dropped: set[ConsentId] = set()
         self._next_step: int | None = None
+        # The steps that made the present model, as (step, its uses), and (entry's hash, next step) for every entry
+        # that stands on them: what a resume takes back, and what a checkpoint may name as its place.
+        self._lineage: list[tuple[int, list[tuple[ConsentId, Use]]]] = []
+        self._places: list[tuple[bytes, int]] = []
         self.attempts = 0
         self.plan: bytes | None = None
 
@@ -79,21 +91,36 @@ class Tally:
         getattr(self, f"_read_{kind}")(value)
         self._head = hashlib.sha256(ENTRY_LABEL + entry).digest()
         self._leaves.append(self._head)
+        self._places.append((self._head, self.next_step))
         return dict(value)
 
     def _read_start(self, value: dict[str, Any]) -> None:
-        numbered = type(value["attempt"]) is int and value["attempt"] == self.attempts
-        _check(numbered, "The attempts are not numbered one after another.")
         _check(isinstance(value["plan"], bytes) and len(value["plan"]) == 32, "A start names the plan's hash.")
-        for consent, use in self._now.items():
-            self._past[consent] = max(self._past.get(consent, 0), use.record_epochs)
-        self._now, self._next_step, self.plan = {}, 0, value["plan"]
+        self._begin(value["attempt"], 0)
+        self.plan = value["plan"]
+
+    def _read_resume(self, value: dict[str, Any]) -> None:
+        step = value["step"]
+        _check(type(step) is int and 0 < step <= self.next_step, "A run goes on from a step that it has reached.")
+        self._begin(value["attempt"], step)
+
+    def _begin(self, attempt: Any, step: int) -> None:
+        """Take back the steps from `step` on; what they used stays owed."""
+        numbered = type(attempt) is int and attempt == self.attempts
+        _check(numbered, "The attempts are not numbered one after another.")
+        while self._lineage and self._lineage[-1][0] >= step:
+            for consent, use in self._lineage.pop()[1]:
+                now = self._now[consent]
+                self._past[consent] = max(self._past.get(consent, 0), now.record_epochs)
+                self._now[consent] = Use(now.record_epochs - use.record_epochs, now.tokens - use.tokens)
+        while self._places and (step == 0 or self._places[-1][1] > step):
+            self._places.pop()
+        self._next_step = step
         self.attempts += 1
 
     def _read_step(self, value: dict[str, Any]) -> None:
         self._advance(value["step"])
-        self._next_step = value["step"] + 1
-        uses = value["uses"]
+        uses, taken = value["uses"], list[tuple[ConsentId, Use]]()
         _check(isinstance(uses, list) and len(uses) > 0, "A step's uses are a list.")
         last = b""
         for use in uses:
@@ -105,8 +132,11 @@ class Tally:
             )
             _check(consent not in self._dropped, "A step uses a consent that was dropped before it.")
             last = consent
-            name = ConsentId(consent)
-            self._now[name] = self._now.get(name, Use()) + Use(records, tokens)
+            taken.append((ConsentId(consent), Use(records, tokens)))
+        for name, use in taken:
+            self._now[name] = self._now.get(name, Use()) + use
+        self._lineage.append((value["step"], taken))
+        self._next_step = value["step"] + 1
 
     def _read_drop(self, value: dict[str, Any]) -> None:
         self._advance(value["step"])
@@ -120,12 +150,26 @@ class Tally:
         _check(self._next_step is not None, "The ledger does not begin with a start.")
         _check(type(step) is int and self._next_step is not None and step >= self._next_step, "Steps only go forward.")
 
+    @property
+    def next_step(self) -> int:
+        """The first step that the present model has not seen."""
+        return self._next_step or 0
+
+    @property
+    def completed(self) -> int:
+        """How many steps made the present model."""
+        return len(self._lineage)
+
+    def stands_at(self, head: bytes, step: int) -> bool:
+        """Whether the present model went through the state behind the entry of hash `head`, with `step` to come."""
+        return any(place == (head, step) for place in reversed(self._places))
+
     def owed(self, consent: ConsentId) -> int:
         """The record-epochs of `consent` that completed, in whichever attempt had most of them."""
         return max(self._past.get(consent, 0), self._now.get(consent, Use()).record_epochs)
 
     def used(self, consent: ConsentId) -> Use:
-        """What of `consent` went into the last attempt, and so into its adapter."""
+        """What of `consent` went into the present model, and so into its adapter."""
         return self._now.get(consent, Use())
 
     @property
@@ -159,8 +203,12 @@ class Ledger:
         self._file.seek(end)
 
     def start(self, plan: bytes) -> None:
-        """Begin an attempt at the plan of this hash."""
+        """Begin an attempt at the plan of this hash, at its first step."""
         self._append({"kind": "start", "attempt": self.tally.attempts, "plan": plan})
+
+    def resume(self, step: int) -> None:
+        """Begin an attempt that goes on from the state in front of `step`; steps from there on are taken back."""
+        self._append({"kind": "resume", "attempt": self.tally.attempts, "step": step})
 
     def commit(self, step: int, uses: Mapping[ConsentId, Use]) -> None:
         """Write down a completed step; it is durable when this returns."""

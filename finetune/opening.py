@@ -71,6 +71,15 @@ def licences_of(job: Workspace) -> dict[ConsentId, Licence]:
 
 def open_job(site: Site, job: Workspace, payer: Account, *, seconds: int = RUN_SECONDS) -> Order:
     """Lock the money and open the job, which ends `seconds` from now at the latest."""
+    sign_opening(site, job, payer, seconds=seconds)
+    return finish_opening(site, job)
+
+
+def sign_opening(site: Site, job: Workspace, payer: Account, *, seconds: int = RUN_SECONDS, **facts: Any) -> None:
+    """Sign and store the transaction that opens the job, with `facts` for its folder; no money moves yet.
+
+    It is the payer's last signature: from here on whoever holds the folder opens the job, by `finish_opening`.
+    """
     order, counted, former = _draft(site, job, payer, seconds)
     deposited = balance(site.market, payer.address).deposited
     tree = SumTree.decode(job.get("tree.cbor"))
@@ -83,8 +92,7 @@ def open_job(site: Site, job: Workspace, payer: Account, *, seconds: int = RUN_S
     site.report(Progress("open"))
     prepared = prepare_open(site.market, payer, order, [licence.consent for licence in counted], former)
     job.put_value("opening.cbor", {"v": 1, "order": order.encode(), "raw": prepared.raw, "hash": prepared.tx_hash})
-    job.advance(State.OPENING)
-    return finish_opening(site, job)
+    job.advance(State.OPENING, **facts)
 
 
 def finish_opening(site: Site, job: Workspace) -> Order:

@@ -56,6 +56,12 @@ class JobBook:
             raise NotFound(f"No single job is called {name}.", hint="`allod job list` lists them.")
         return rows[0]
 
+    def of_folder(self, folder: str, payer: Address) -> JobRow:
+        """The job of that folder, which gets a number now if the database has lost it."""
+        with transaction(self._engine) as session:
+            row = session.scalars(select(JobRow).where(JobRow.folder == folder)).one_or_none()
+        return row or self.add(folder, payer)
+
     def all(self) -> list[JobRow]:
         """All jobs, newest first."""
         with transaction(self._engine) as session:

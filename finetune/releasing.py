@@ -1,12 +1,14 @@
-"""Asking keepers for every consent of an open job, and opening what they give.
+"""Asking keepers for every consent of an open job, keeping what they give, and opening it.
 
-A refusal is no failure of the job: it is written down with each keeper's reason, and the job goes on with the others.
+Promise: what keepers released is on disk before anything is opened, as they sealed it: to the job's own key, which is
+destroyed when the job is over. So a job that crashes asks them once. A refusal is no failure of the job: it is written
+down with each keeper's reason, and the job goes on with the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consent.keeper.client import Released, deposit_tree, release
@@ -14,30 +16,26 @@ from consent.keeper.receipt import Receipt
 from consent.keeper.request import ReleaseRequest, SharedObject
 from consent.order import Order
 from consent.tree import SumTree
-from core.encoding import to_hex
-from core.errors import AllodError, Refused
-from core.ids import ConsentId
+from core.encoding import encode_cbor, to_hex
+from core.errors import AllodError, Corrupted, InvalidInput, Refused, Unavailable
+from core.ids import ConsentId, ObjectId
 from finetune.access import Access
+from finetune.access import Released as Shares
 from finetune.broker import Progress
 from finetune.licence import Licence
 from finetune.site import Site
 from finetune.workspace import Workspace
 
-
-@dataclass
-class Doors:
-    """The consents that opened, those that keepers refused, and objects that stayed closed with the reason."""
-
-    accesses: list[Access] = field(default_factory=list)
-    refused: dict[ConsentId, dict[int, str]] = field(default_factory=dict)
-    closed: list[str] = field(default_factory=list)
+SHARES = "shares.cbor"
 
 
-def open_doors(site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence]) -> Doors:
-    """Hand in the tree, then ask t keepers for every consent's objects. Receipts and refusals go to the job's folder.
+def ask_keepers(site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence]) -> None:
+    """Hand in the tree, then ask t keepers for every consent's objects. Receipts, refusals and then the shares go to
+    the job's folder.
 
     It waits first until the chain calls the opening safe, because before that every keeper refuses.
-    `Refused` only if too few keepers took the tree: then nothing can be released at all.
+    `Refused` only if too few keepers took the tree: then nothing can be released at all. `Unavailable` where keepers
+    that do not answer could make the difference: nobody is left out of a job because a keeper was away for a minute.
     """
     private = site.runner.keys.open(order.job_pk)
     (opened,) = (entry["block"] for entry in job.get_value("transactions.json") if entry["what"] == "open")
@@ -47,29 +45,89 @@ def open_doors(site: Site, job: Workspace, order: Order, licences: Mapping[Conse
     recipe = job.get("recipe.json")
     failed = deposit_tree(site.keepers, order, tree, enough=site.committee.t, patience=site.patience)
     if len(site.keepers) - len(failed) < site.committee.t:
-        raise Refused(
+        raise failed.failure(
             "Too few keepers took the job's tree, so none of them can release anything.",
             hint="Run the job again when they answer; its money stays locked until it ends.",
-            reasons=failed,
+            lacking=site.committee.t - (len(site.keepers) - len(failed)),
         )
-    doors, receipts = Doors(), list[Receipt]()
+    shares: dict[ConsentId, Shares] = {}
+    refused: dict[ConsentId, Mapping[int, str]] = {}
+    receipts = list[Receipt]()
     try:
         for consent_id, licence in licences.items():
             access = Access(licence, consent_id, order, site.market.token.address, site.committee, site.blocks)
             try:
                 found = _ask(site, order, recipe, access, private)
             except Refused as error:
-                doors.refused[consent_id] = error.detail.get("reasons") or {0: error.message}
-                site.report(Progress("release", note=error.message, owners=len(doors.accesses)))
+                refused[consent_id] = error.detail.get("reasons") or {0: error.message}
+                site.report(Progress("release", note=error.message, owners=len(shares)))
                 continue
             receipts += found.receipts
-            doors.closed += access.unlock(private, found.shares).values()
-            doors.accesses.append(access)
-            site.report(Progress("release", owners=len(doors.accesses)))
+            shares[consent_id] = found.shares
+            site.report(Progress("release", owners=len(shares)))
     finally:
         _keep_receipts(job, receipts)
-        set_refusals(job, licences, doors.refused, "release")
-    return doors
+        set_refusals(job, licences, refused, "release")
+    job.put_value(SHARES, _shares_document(order, shares))
+
+
+def has_shares(job: Workspace, order: Order) -> bool:
+    """Whether the folder holds, undamaged, what keepers released to this job."""
+    try:
+        return job.has(SHARES) and _read_shares(job, order) is not None
+    except Corrupted:
+        return False
+
+
+def open_doors(
+    site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence], ended: Iterable[ConsentId] = ()
+) -> list[Access]:
+    """A door for every consent of which shares are kept and that has not ended, in the order of their ids.
+
+    A share opens for this job alone; an object whose shares do not open stays closed.
+    """
+    private = site.runner.keys.open(order.job_pk)
+    accesses = []
+    for consent_id, shares in sorted(_read_shares(job, order).items()):
+        if consent_id in ended:
+            continue
+        licence = licences[consent_id]
+        access = Access(licence, consent_id, order, site.market.token.address, site.committee, site.blocks)
+        access.unlock(private, shares)
+        accesses.append(access)
+    return accesses
+
+
+def released_of(job: Workspace, order: Order) -> frozenset[ConsentId]:
+    """The consents of which shares are kept."""
+    return frozenset(_read_shares(job, order))
+
+
+def _shares_document(order: Order, shares: Mapping[ConsentId, Shares]) -> dict[str, Any]:
+    listed = [
+        [consent_id, [[object_id, [list(pair) for pair in pairs]] for object_id, pairs in sorted(given.items())]]
+        for consent_id, given in sorted(shares.items())
+    ]
+    digest = hashlib.sha256(encode_cbor(listed)).digest()
+    return {"v": 1, "kind": "shares", "job": order.job_id, "sha256": digest, "consents": listed}
+
+
+def _read_shares(job: Workspace, order: Order) -> dict[ConsentId, Shares]:
+    try:
+        value = job.get_value(SHARES)
+        shares: dict[ConsentId, Shares] = {
+            ConsentId(consent_id): {
+                ObjectId(object_id): [(keeper, sealed) for keeper, sealed in pairs] for object_id, pairs in given
+            }
+            for consent_id, given in value["consents"]
+        }
+        if value != _shares_document(order, shares):
+            raise InvalidInput("Not the shares of this job.")
+    except (InvalidInput, KeyError, TypeError, ValueError):
+        raise Corrupted(
+            "The shares that keepers released to this job are damaged.", hint="Run the job again."
+        ) from None
+    return shares
 
 
 def receipts_of(job: Workspace) -> list[Receipt]:
@@ -153,7 +211,7 @@ def _ask(site: Site, order: Order, recipe: bytes, access: Access, private: bytes
             lambda object_id, keeper, sealed: access.share_opens(private, object_id, keeper, sealed),
             patience=site.patience,
         )
-    except Refused:
+    except (Refused, Unavailable):
         raise
     except AllodError as error:
         raise Refused(error.message, hint=error.hint) from None

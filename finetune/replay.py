@@ -18,10 +18,10 @@ Entry = dict[str, Any]
 
 
 def replay(plan: Plan, ledger: bytes, job: JobId) -> None:
-    """Return if the last attempt of the ledger is the whole walk through `plan`; else `VerificationFailed`.
+    """Return if the steps behind the ledger's last model are the whole walk through `plan`; else `VerificationFailed`.
 
     Consents that were dropped in an earlier attempt stay dropped. A step is left out only where every consent with a
-    record in it was dropped before.
+    record in it was dropped before. What a resume took back is not part of the walk.
     """
     tally, gone, last = Tally(job), frozenset[ConsentId](), list[Entry]()
     for encoded in split_ledger(ledger):
@@ -33,7 +33,21 @@ def replay(plan: Plan, ledger: bytes, job: JobId) -> None:
             last.append(entry)
     if tally.plan != plan.hash():
         raise VerificationFailed("The ledger follows another plan.")
-    _follow(plan, iter(last), set(gone))
+    _follow(plan, iter(_lineage(last)), set(gone))
+
+
+def _lineage(entries: list[Entry]) -> list[Entry]:
+    """The entries of one start without the steps that were taken back; a drop among these holds from the step at which
+    the run went on."""
+    kept, limit = list[Entry](), None
+    for entry in reversed(entries):  # from behind, a step stands unless a later resume went below it
+        if entry["kind"] == "resume":
+            limit = entry["step"] if limit is None else min(limit, entry["step"])
+        elif entry["kind"] == "drop" and limit is not None:
+            kept.append({**entry, "step": min(limit, entry["step"])})
+        elif limit is None or entry["step"] < limit:
+            kept.append(entry)
+    return kept[::-1]
 
 
 def _follow(plan: Plan, entries: Iterator[Entry], gone: set[ConsentId]) -> None:

@@ -30,6 +30,7 @@ from core.encoding import from_hex, to_hex
 from core.errors import AllodError, InvalidInput, NotFound, Refused, Unavailable
 from core.ids import ConsentId
 from finetune.broker import Progress
+from finetune.checkpoint import destroy_checkpoint
 from finetune.ledger import Tally, cut_torn_entry, owed, read_ledger
 from finetune.licence import Licence
 from finetune.opening import finish_opening, licences_of, note_transaction
@@ -90,7 +91,8 @@ def finish_job(site: Site, job: Workspace, order: Order, hook: StatementHook | N
 def post_end(site: Site, job: Workspace, order: Order, signer: Account) -> SumTree:
     """Post the end that the folder holds, unless the chain has one already; then the job is done.
 
-    `Refused` if too few keepers sign: the job stays as it is, and until its end this can be tried again.
+    `Refused` or `Unavailable` if too few keepers sign: the job stays as it is, and until its end this can be tried
+    again.
     """
     final = SumTree.decode(job.get("final.cbor"))
     statement = from_hex(job.get_value("statement.json")["statement"], 32)
@@ -151,10 +153,12 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
 
 
 def close_books(site: Site, job: Workspace, order: Order, outcome: Outcome) -> None:
-    """The job is over: its key is destroyed, so released shares stay closed for good."""
+    """The job is over: its key is destroyed, so its shares and checkpoint stay closed for good, and then they go."""
     if outcome == "settled":
         _keep_final(site, job, order)
     site.runner.keys.destroy(order.job_pk)
+    job.shred("shares.cbor")
+    destroy_checkpoint(job.folder)
     job.advance(State.DONE, outcome=outcome)
     site.report(Progress("done", note=outcome))
 
@@ -219,10 +223,10 @@ def _lowest(site: Site, job: Workspace, order: Order, opening: SumTree, signer: 
 def _close(site: Site, order: Order, signer: Account) -> Closing:
     closing = close_job(site.keepers, order, signer, patience=site.patience)
     if len(closing.released) < site.committee.q:
-        raise Refused(
+        raise closing.reasons.failure(
             f"Only {len(closing.released)} keepers closed the job; a refund takes {site.committee.q} of them.",
             hint="Try again later; if they stay silent, the opening tree stands at the job's end.",
-            reasons=dict(closing.reasons),
+            lacking=site.committee.q - len(closing.released),
         )
     return closing
 

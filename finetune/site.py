@@ -12,6 +12,7 @@ from consent.keeper.client import Patience, Ports
 from consent.keeper.port import KeeperPort
 from consent.market.place import Market
 from finetune.broker import Progress
+from finetune.checkpoint import Every
 from finetune.jobkey import Runner
 from finetune.trainer_process import TrainerProcess
 from finetune.watch import Pace
@@ -24,7 +25,10 @@ def in_silence(_: Progress) -> None:
 
 @dataclass(frozen=True)
 class Site:
-    """One runner's surroundings. `ports` lead to the committee's keepers, in the order of their indices."""
+    """One runner's surroundings. `ports` lead to the committee's keepers, in the order of their indices.
+
+    A trainer child that dies or stalls is replaced by another `restarts` times; then the stage fails.
+    """
 
     market: Market
     committee: Committee
@@ -38,6 +42,8 @@ class Site:
     patience: Patience = field(default_factory=Patience)
     threads: int = 0
     trainer: Callable[[], TrainerProcess] = TrainerProcess
+    checkpoint: Every = field(default_factory=Every)
+    restarts: int = 3
 
     @property
     def keepers(self) -> Ports:

@@ -67,6 +67,8 @@ def _may_lock_memory() -> bool:
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     """Answer frames until `finish` or the end of the pipe."""
+    from finetune.training_state import load_state, save_state
+
     first = read_frame(source)
     if first is None:
         return
@@ -89,6 +91,13 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
                 most = min(_whole(frame["max_new"]), MAX_NEW)
                 outputs = training.generate(prompts, most, _list(frame["stops"]), base=bool(frame["base"]))
                 write_frame(sink, {"kind": "generated", "outputs": outputs})
+            case "save":
+                _expect(frame, "save")
+                _hand_over_state(save_state(training), sink)
+            case "restore":
+                _expect(frame, "restore", "size")
+                load_state(training, _take_state(_whole(frame["size"]), source))
+                write_frame(sink, {"kind": "restored"})
             case "finish":
                 _hand_over(training.adapter_files(), sink)
                 return
@@ -119,6 +128,25 @@ def _hand_over(files: dict[str, bytes], sink: IO[bytes]) -> None:
         for start in range(0, len(data), FILE_CHUNK):
             write_frame(sink, {"kind": "file", "name": name, "data": data[start : start + FILE_CHUNK]})
     write_frame(sink, {"kind": "done"})
+
+
+def _hand_over_state(state: bytes, sink: IO[bytes]) -> None:
+    write_frame(sink, {"kind": "state", "size": len(state)})
+    for start in range(0, len(state), FILE_CHUNK):
+        write_frame(sink, {"kind": "piece", "data": state[start : start + FILE_CHUNK]})
+    write_frame(sink, {"kind": "done"})
+
+
+def _take_state(size: int, source: IO[bytes]) -> bytes:
+    state = bytearray()
+    while len(state) < size:
+        frame = read_frame(source)
+        if frame is None or frame["kind"] != "piece" or not isinstance(frame.get("data"), bytes) or not frame["data"]:
+            raise Corrupted("The pieces of a state do not follow one another.")
+        state += frame["data"]
+    if len(state) > size:
+        raise Corrupted("A state is longer than was announced.")
+    return bytes(state)
 
 
 def _numbers(measured: Measured) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 The child is a process without our environment, keys, sockets or terminal; it learns token numbers and nothing about
 whose they are. Whatever it answers is checked here: known kinds, bounded numbers, bounded adapter. One thread drives
-a `TrainerProcess`; `kill` alone may come from any.
+a `TrainerProcess`; `kill` alone may come from any. A child that dies, or is silent beyond patience, is `TrainerLost`:
+another child can go on from a saved state.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from core.errors import AllodError, Corrupted, InvalidInput, Unavailable
-from finetune.frames import FILE_CHUNK, MICRO, read_frame, row_to_wire, write_frame
+from finetune.frames import FILE_CHUNK, MAX_STATE, MICRO, Torn, read_frame, row_to_wire, write_frame
 from finetune.packing import Row
 from finetune.recipe_settings import TrainSettings
 
@@ -27,8 +28,17 @@ MAX_ADAPTER = 512 << 20
 ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors"})
 MAX_ANSWER = 16 << 20
 KEPT_STDERR = 16 << 10
+PATIENCE = 1800.0  # seconds for one answer: a step of a large model on a slow machine takes minutes
 _PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
-_ERRORS: dict[str, type[AllodError]] = {"invalid-input": InvalidInput, "unavailable": Unavailable}
+_ERRORS: dict[str, type[AllodError]] = {
+    "corrupted": Corrupted,
+    "invalid-input": InvalidInput,
+    "unavailable": Unavailable,
+}
+
+
+class TrainerLost(Unavailable):
+    """The child died without a word, or gave no answer in time: not the work is at fault, so another may go on."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +84,21 @@ def trainer_environment() -> dict[str, str]:
 class TrainerProcess:
     """One trainer child. `start` returns at once, while the child spends seconds on imports.
 
-    Order of calls: `start`, `configure`, any of `step`, `evaluate` and `generate`, then `finish`, then `close`.
-    As a context manager it starts on entry and leaves no process behind. Every failure of the child is an
-    `AllodError`; after one the child is gone.
+    Order of calls: `start`, `configure`, any of `step`, `evaluate`, `generate`, `save` and `restore`, then `finish`,
+    then `close`. As a context manager it starts on entry and leaves no process behind. Every failure of the child is
+    an `AllodError`; after one the child is gone. No call waits longer than `patience` seconds for the child's next
+    frame.
     """
 
-    def __init__(self, *, command: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        command: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._patience = patience
+        self._stalled = False
         self._command = list(command or trainer_command())
         self._environment = dict(environment or trainer_environment())
         self._process: subprocess.Popen[bytes] | None = None
@@ -151,6 +170,31 @@ class TrainerProcess:
             raise self._failed(Corrupted("The trainer answered with other outputs than it was asked for."))
         result: list[list[int]] = outputs
         return result
+
+    def save(self, *, most: int = MAX_STATE) -> tuple[int, Iterator[bytes]]:
+        """The size of the run's state, at most `most`, and its bytes as they come; they are to be read to their end."""
+        self._send({"kind": "save"})
+        size = self._receive("state", "size")["size"]
+        if size > most:
+            raise self._failed(Corrupted("The trainer announced a larger state than is allowed."))
+        return size, self._pieces(size)
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        while (answer := self._answer("piece", "done"))["kind"] == "piece":
+            data = answer.get("data")
+            if not isinstance(data, bytes) or not 0 < len(data) <= min(FILE_CHUNK, size):
+                raise self._failed(Corrupted("The trainer sent more of its state than it had announced."))
+            size -= len(data)
+            yield data
+        if size:
+            raise self._failed(Corrupted("The trainer sent less of its state than it had announced."))
+
+    def restore(self, size: int, pieces: Iterable[bytes]) -> None:
+        """Put the child where `save` found another one of the same settings; `Corrupted` if it does not fit."""
+        self._send({"kind": "restore", "size": size})
+        for piece in pieces:
+            self._send({"kind": "piece", "data": piece})
+        self._receive("restored")
 
     def finish(self, *, most: int = MAX_ADAPTER) -> dict[str, bytes]:
         """The adapter's files by name, at most `most` bytes in all; the child then ends."""
@@ -225,10 +269,11 @@ class TrainerProcess:
 
     def _send(self, frame: dict[str, Any]) -> None:
         try:
-            write_frame(self._input(), frame)
+            with self._waiting():
+                write_frame(self._input(), frame)
         except (BrokenPipeError, ValueError):
             self._answer("ready")  # whatever the child said last tells why; it cannot be an answer
-            raise self._failed(Unavailable("The trainer stopped reading.")) from None
+            raise self._failed(TrainerLost("The trainer stopped reading.")) from None
 
     def _receive(self, kind: str, *numbers: str, lists: str | None = None) -> dict[str, Any]:
         answer = self._answer(kind)
@@ -248,14 +293,17 @@ class TrainerProcess:
         if process is None or process.stdout is None:
             raise Unavailable("The trainer was not started.")
         try:
-            answer = read_frame(process.stdout, limit=MAX_ANSWER)
+            with self._waiting():
+                answer = read_frame(process.stdout, limit=MAX_ANSWER)
+        except (Torn, ValueError):
+            answer = None
         except Corrupted as error:
             raise self._failed(error) from None
-        except ValueError:
-            answer = None
         if answer is None:
             self.kill()
-            raise Unavailable(
+            if self._stalled:
+                raise TrainerLost(f"The trainer gave no answer for {self._patience:g} seconds and was ended.")
+            raise TrainerLost(
                 f"The trainer ended by itself (exit status {process.returncode}).",
                 hint="Status −9 is mostly a machine out of memory: try fewer rows_at_once or a smaller model.",
                 exit_status=process.returncode,
@@ -266,6 +314,22 @@ class TrainerProcess:
         if answer["kind"] not in kinds:
             raise self._failed(Corrupted("The trainer answered something that it was not asked."))
         return answer
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Within it the child has `patience` seconds; then it is killed, which ends any read or write of its pipes."""
+        timer = threading.Timer(self._patience, self._end_stalled)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end_stalled(self) -> None:
+        self._stalled = True
+        if self._process is not None:
+            self._process.kill()
 
     def _failed(self, error: AllodError) -> AllodError:
         self.kill()

@@ -1,7 +1,8 @@
 """The folder of one job: everything needed to resume it, settle it or prove it after a crash at any point.
 
-It holds public or pseudonymous documents, receipts, the ledger and the adapter; never a record, a share, a data key
-or anything made from them but counts. The job's own key lies sealed elsewhere (`jobkey`). `state.json` changes
+It holds public or pseudonymous documents, receipts, the ledger and the adapter; shares and checkpoints only sealed to
+the job's own key, which lies sealed elsewhere (`jobkey`) and ends with the job; never a record, a data key or anything
+made from them but counts. `state.json` changes
 atomically and only along `NEXT`; one process at a time holds the folder.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from core.encoding import decode_cbor, decode_json, encode_cbor, encode_json
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound
-from core.files import Lock, write_atomic
+from core.files import Lock, shred, write_atomic
 from core.ids import ConsentId
 
 
@@ -52,6 +53,7 @@ DOCUMENTS = frozenset(
         "opening.cbor",  # what `open` was or will be called with, and the raw transaction
         "order.cbor",  # the job as the chain has it
         "receipts.cbor",  # the keepers' receipts
+        "shares.cbor",  # what keepers released, sealed to the job's key: closed for good once that is destroyed
         "refusals.json",  # who was not opened, and each keeper's reason
         "reading.json",  # per consent: records, tokens, and places that could not be read
         "plan.cbor",
@@ -59,6 +61,7 @@ DOCUMENTS = frozenset(
         "statement.json",  # the hash to be posted, and who proposes it
         "transactions.json",
         "losses.json",
+        "cancel.json",  # the payer wants no more of it, and what it agreed to
     }
 )
 _FOLDERS = frozenset({"licences", "adapter"})
@@ -131,6 +134,10 @@ class Workspace:
         """Store a value as canonical JSON or dag-cbor, by the name's ending."""
         self.put(name, encode_json(value) if name.endswith(".json") else encode_cbor(value))
 
+    def shred(self, name: str) -> None:
+        """Overwrite and remove a document, durably; one that is not there is no error."""
+        shred(_place(self.folder, name))
+
     def get_value(self, name: str) -> Any:
         """The value that `put_value` stored."""
         data = self.get(name)
@@ -165,6 +172,12 @@ class Workspace:
 
     def _write(self, state: State, facts: dict[str, Any]) -> None:
         write_atomic(self.folder / "state.json", encode_json({"v": 1, "state": state, "facts": facts}))
+
+
+def needs_training(job: Workspace) -> bool:
+    """Whether the job has steps before it; else it only waits for its end, or is over."""
+    ended = job.state in (State.CONFIRMING, State.SETTLING, State.DONE)
+    return not ended and not job.facts.get("trained")
 
 
 def licence_name(consent: ConsentId) -> str:

@@ -1,4 +1,4 @@
-"""`allod job quote | run | show | list | settle | try | verify | reclaim`."""
+"""`allod job quote | run | show | list | settle | try | verify | reclaim`, and those of `job_queue`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from allod.cli import job_queue
 from allod.cli.acting import PassphraseFile, unlock, who, world_of
 from allod.cli.money import money
 from allod.cli.shown import Screen, Shown, command, plain, table
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from finetune.workspace import Workspace
 
 app = typer.Typer(name="job", no_args_is_help=True)
+app.registered_commands += job_queue.app.registered_commands
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Its number, or the start of its 0x id.")]
 Base = Annotated[str, typer.Option(help="`demo`, a local folder, or a Hugging Face id (safetensors).")]
 SameBase = Annotated[str | None, typer.Option(help="Where the base model lies now, if not where it was quoted from.")]
@@ -163,7 +165,7 @@ def run(
 ) -> Shown:
     """Lock the money, have keys released, train, pay. Run it again after a crash: it goes on or settles."""
     from allod import jobs, trainer
-    from finetune.workspace import State
+    from finetune.workspace import State, needs_training
 
     with world_of(screen) as world:
         row, folder = trainer.job_of(world, name)
@@ -183,14 +185,6 @@ def _base_of(world: World, folder: Workspace, base: str | None) -> Path:
     from allod import trainer
 
     return trainer.base_folder(world, base or str(folder.facts.get("base", trainer.DEMO_BASE)))
-
-
-def needs_training(folder: Workspace) -> bool:
-    """Whether the job has steps before it; else it only waits for its end, or is over."""
-    from finetune.workspace import State
-
-    ended = folder.state in (State.CONFIRMING, State.SETTLING, State.DONE)
-    return not ended and not folder.facts.get("trained")
 
 
 def _lines(data: dict[str, Any]) -> list[Any]:

@@ -16,7 +16,7 @@ GROUPS = {
     "vault": ("allod.cli.vault", "Seal files, list them, see what a job would see, restore."),
     "dataset": ("allod.cli.dataset", "Publish objects as a licensable dataset; show one."),
     "consent": ("allod.cli.consent", "Offer, grant, take, list and revoke consents."),
-    "job": ("allod.cli.job", "Quote, run, settle, try and verify fine-tunes."),
+    "job": ("allod.cli.job", "Quote, run, start, watch, cancel, settle, try and verify fine-tunes."),
     "keeper": ("allod.cli.keeper", "Keep shares of keys for others, as a service; audit a keeper's log."),
     "chain": ("allod.cli.chain", "Serve the embedded chain; deploy and verify contracts on any."),
 }
@@ -28,6 +28,7 @@ SINGLE = {
     "withdraw": ("allod.cli.money", "Take tokens that no job holds out of the escrow."),
     "earnings": ("allod.cli.money", "What each job owes or paid an owner."),
     "claim": ("allod.cli.money", "Have everything claimable paid out."),
+    "worker": ("allod.cli.worker", "Run the jobs that were started, until told to stop."),
     "demo": ("allod.cli.demo", "The whole loop once, in a world of its own."),
     "doctor": ("allod.cli.doctor", "Check every part and say what to do about it."),
 }

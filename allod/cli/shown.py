@@ -3,6 +3,8 @@
 A command is a function whose first argument is a `Screen` and that returns a `Shown`: the same facts once as
 data, once as something rich can print. With `--json` stdout carries exactly one document
 `{"allod": 1, "command": …, "ok": …, "data" | "error": …}` and nothing else; progress and warnings go to stderr.
+A command that follows something (`stream`) is the exception: each line of its stdout is a document, one for each thing
+it saw, and the last line is the document that every command has.
 """
 
 from __future__ import annotations
@@ -51,10 +53,11 @@ class Shown:
 class Screen:
     """Where a command speaks: settings, who acts, and a console on stdout (people) or stderr (`--json`)."""
 
-    def __init__(self, *, as_json: bool, actor: str | None) -> None:
+    def __init__(self, *, as_json: bool, actor: str | None, path: str = "", lines: bool = False) -> None:
         self.as_json = as_json
+        self.path = path
+        self.lines = lines
         self._actor = actor
-        self.path = ""
         self.told = False
 
     @functools.cached_property
@@ -78,7 +81,7 @@ class Screen:
             return
         self.told = True
         if self.as_json:
-            _write({"allod": DOCUMENT_VERSION, "command": self.path, "ok": True, "data": shown.data})
+            _write({"allod": DOCUMENT_VERSION, "command": self.path, "ok": True, "data": shown.data}, lines=self.lines)
         else:
             self.say(*shown.lines)
             sys.stdout.flush()
@@ -88,6 +91,13 @@ class Screen:
         if not self.as_json:
             for line in lines:
                 self.console.print(line)
+
+    def stream(self, data: dict[str, Any], line: Any) -> None:
+        """Print one of many at once: a line for people, a document of one line for programs."""
+        if self.as_json:
+            _write({"allod": DOCUMENT_VERSION, "command": self.path, **data}, lines=True)
+        else:
+            self.console.print(line)
 
     def note(self, text: str) -> None:
         """Say something at once that is no part of the outcome; beside a JSON document on stderr."""
@@ -152,8 +162,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, 
     return out
 
 
-def command(app: typer.Typer, name: str, **options: Any) -> Callable[[Callable[..., Shown]], Callable[..., Shown]]:
-    """Register a `Screen -> Shown` function as a command, with `--json`, `--as` and errors done once for all."""
+def command(
+    app: typer.Typer, name: str, *, stream: bool = False, **options: Any
+) -> Callable[[Callable[..., Shown]], Callable[..., Shown]]:
+    """Register a `Screen -> Shown` function as a command, with `--json`, `--as` and errors done once for all.
+
+    `stream` is for one that uses `Screen.stream`: each of its documents is one line.
+    """
 
     def register(function: Callable[..., Shown]) -> Callable[..., Shown]:
         signature = inspect.signature(function, eval_str=True)
@@ -166,9 +181,8 @@ def command(app: typer.Typer, name: str, **options: Any) -> Callable[[Callable[.
 
         def run(*, json_: bool, as_: str | None, **arguments: Any) -> None:
             path = f"{app.info.name} {name}" if isinstance(app.info.name, str) else name
-            screen = Screen(as_json=json_, actor=as_)
-            screen.path = path
-            raise typer.Exit(_perform(screen, path, functools.partial(function, screen, **arguments)))
+            screen = Screen(as_json=json_, actor=as_, path=path, lines=stream)
+            raise typer.Exit(_perform(screen, functools.partial(function, screen, **arguments)))
 
         run.__name__ = function.__name__
         run.__doc__ = function.__doc__
@@ -180,21 +194,22 @@ def command(app: typer.Typer, name: str, **options: Any) -> Callable[[Callable[.
     return register
 
 
-def _perform(screen: Screen, path: str, action: Callable[[], Shown]) -> int:
+def _perform(screen: Screen, action: Callable[[], Shown]) -> int:
     """Run one command and print its outcome; the exit code."""
+    fails = functools.partial(fail, path=screen.path, as_json=screen.as_json, lines=screen.lines)
     try:
         shown = action()
     except AllodError as error:
-        return fail(error.document(), error.exit_code, path=path, as_json=screen.as_json)
+        return fails(error.document(), error.exit_code)
     except KeyboardInterrupt:
-        return fail(STOPPED, INTERRUPTED, path=path, as_json=screen.as_json)
+        return fails(STOPPED, INTERRUPTED)
     except BrokenPipeError:
         return _silenced()
     except Exception as error:
         known = _of_the_system(error)
         if known is not None:
-            return fail(known.document(), known.exit_code, path=path, as_json=screen.as_json)
-        return fail(_bug(error), BUG, path=path, as_json=screen.as_json)
+            return fails(known.document(), known.exit_code)
+        return fails(_bug(error), BUG)
     try:
         screen.tell(shown)
     except BrokenPipeError:
@@ -239,11 +254,11 @@ def _bug(error: Exception) -> dict[str, Any]:
     return {"type": "bug", "status": 500, "title": what, "next": hint, "detail": {"places": places}}
 
 
-def fail(document: dict[str, Any], exit_code: int, *, path: str, as_json: bool) -> int:
+def fail(document: dict[str, Any], exit_code: int, *, path: str, as_json: bool, lines: bool = False) -> int:
     """Print an error document the way that was asked for; returns the exit code. It always says what to do next."""
     document = {**document, "next": document["next"] or f"`allod {path} --help` shows what it takes."}
     if as_json:
-        _write({"allod": DOCUMENT_VERSION, "command": path, "ok": False, "error": document})
+        _write({"allod": DOCUMENT_VERSION, "command": path, "ok": False, "error": document}, lines=lines)
     else:
         from rich.console import Console
 
@@ -254,6 +269,6 @@ def fail(document: dict[str, Any], exit_code: int, *, path: str, as_json: bool) 
     return exit_code
 
 
-def _write(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+def _write(document: dict[str, Any], *, lines: bool = False) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=None if lines else 2) + "\n")
     sys.stdout.flush()

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from consent.keeper.port import KeeperPort
-from core.errors import AllodError, Unavailable
+from core.errors import AllodError, Busy, Refused, Unavailable
 
 T = TypeVar("T")
 
@@ -38,6 +38,28 @@ SERVICES = Patience(hedge=3.0, away=120.0)
 """For keepers over a network: a committee that is away for a minute costs a minute."""
 
 
+class Reasons(dict[int, str]):
+    """What each keeper that gave nothing usable said, by index; `away` are those that did not answer at all.
+
+    One that is away may answer later, one that refused will not: only the first is worth waiting for.
+    """
+
+    def __init__(self, errors: Mapping[int, AllodError] | None = None) -> None:
+        errors = errors or {}
+        super().__init__({index: error.message for index, error in sorted(errors.items())})
+        self.away = {index for index, error in errors.items() if isinstance(error, Unavailable | Busy)}
+
+    def add(self, other: Reasons) -> None:
+        """Take over what keepers said later."""
+        self.update(other)
+        self.away = self.away - set(other) | other.away
+
+    def failure(self, message: str, *, hint: str, lacking: int) -> AllodError:
+        """`Unavailable` where those who are away could still make up for the `lacking` ones, else `Refused`."""
+        kind = Unavailable if lacking <= len(self.away) else Refused
+        return kind(message, hint=hint, reasons=dict(self))
+
+
 @dataclass
 class Answers(Generic[T]):
     """What each keeper gave, by index, or why it gave nothing; `slow` are those that had to be hedged."""
@@ -47,9 +69,9 @@ class Answers(Generic[T]):
     slow: set[int] = field(default_factory=set)
 
     @property
-    def reasons(self) -> dict[int, str]:
+    def reasons(self) -> Reasons:
         """The errors in words, in the order of the indices."""
-        return {index: error.message for index, error in sorted(self.errors.items())}
+        return Reasons(self.errors)
 
 
 Question = Callable[[int, KeeperPort], T]
@@ -79,7 +101,7 @@ def _persist(
     end = time.monotonic() + patience.away
     found = _Round(ports, question, patience).run(order, enough, at_once)
     while len(found.given) < enough and time.monotonic() < end:
-        away = [index for index, error in found.errors.items() if isinstance(error, Unavailable)]
+        away = [index for index, error in found.errors.items() if isinstance(error, Unavailable | Busy)]
         if not away:
             break
         time.sleep(patience.pause)

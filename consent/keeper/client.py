@@ -15,7 +15,7 @@ from consent.chain.account import Account, recover
 from consent.committee import Committee
 from consent.fields import UINT64_MAX, exact_list, integer, octets
 from consent.grant import Consent
-from consent.keeper.asking import Patience, ask_all, ask_some
+from consent.keeper.asking import Patience, Reasons, ask_all, ask_some
 from consent.keeper.closing import Closed, Closing, read_closed
 from consent.keeper.log import START, Entry, audit
 from consent.keeper.port import KeeperPort
@@ -28,7 +28,7 @@ from consent.keeper.wire import any_octets, read_reply, sign, write
 from consent.order import Order
 from consent.tree import SumTree
 from consent.typed import settlement_digest
-from core.errors import Corrupted, InvalidInput, Refused
+from core.errors import Corrupted, InvalidInput, Refused, Unavailable
 from core.ids import Address, ObjectId
 from vault.manifest import ObjectManifest
 
@@ -52,13 +52,13 @@ class Released:
     shares: dict[ObjectId, list[tuple[int, bytes]]] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
     missing: list[ObjectId] = field(default_factory=list)
-    reasons: dict[int, str] = field(default_factory=dict)
+    reasons: Reasons = field(default_factory=Reasons)
     liars: set[int] = field(default_factory=set)
 
 
 def deposit_tree(
     ports: Ports, order: Order, tree: SumTree, *, enough: int = 0, patience: Patience = PATIENCE
-) -> dict[int, str]:
+) -> Reasons:
     """Hand the opening tree to every keeper; the reasons of those that did not take it, by index.
 
     Fewer than `enough` because the others are away are asked again, as long as the patience lasts.
@@ -84,7 +84,8 @@ def release(
     """Ask t keepers at once for the shares of a consent's objects, until t have given each; any number of objects.
 
     `signer` is the job's runner, `token` the ConsentToken; `check` is called from several threads. A keeper that fails
-    or is slow is replaced by the next. `Refused`, with each keeper's reason, if no object could be released.
+    or is slow is replaced by the next. `Refused`, with each keeper's reason, if no object could be released;
+    `Unavailable` if more could be once all keepers answer.
     """
     if request.committee_id != committee.id:
         raise InvalidInput("The request names another committee than the one that is asked.")
@@ -98,17 +99,21 @@ def release(
         order = sorted(ports, key=lambda index: (index in found.reasons, index in slow, index))
         answers = ask_some(ports, order, ask, enough=committee.t, patience=patience)
         slow |= answers.slow
-        found.reasons |= answers.reasons
+        found.reasons.add(answers.reasons)
         found.liars |= {index for index, error in answers.errors.items() if isinstance(error, Corrupted)}
         found.receipts += [receipt for _, (_, receipt) in sorted(answers.given.items())]
         if len(answers.given) < committee.t:
+            lacking = committee.t - len(answers.given)
+            if lacking <= len(answers.reasons.away):
+                hint = "Ask again when the keepers answer."
+                raise Unavailable(_joined(found.reasons), hint=hint, reasons=dict(found.reasons))
             found.missing += ids
             continue
         given = sorted(answers.given.items())[: committee.t]
         for position, object_id in enumerate(ids):
             found.shares[object_id] = [(index, shares[position]) for index, (shares, _) in given]
     if not found.shares:
-        raise Refused(_joined(found.reasons), reasons=found.reasons, liars=sorted(found.liars))
+        raise Refused(_joined(found.reasons), reasons=dict(found.reasons), liars=sorted(found.liars))
     return found
 
 
@@ -262,7 +267,8 @@ def collect_settlement(
 ) -> dict[int, bytes]:
     """q keepers' signatures under a final tree, by index and in its order, as JobEscrow.settle takes them.
 
-    `statement` is 32 zero bytes unless the runner signs. `Refused`, with each keeper's reason, for fewer than q.
+    `statement` is 32 zero bytes unless the runner signs. `Refused`, with each keeper's reason, for fewer than q, or
+    `Unavailable` where those who do not answer could make it q.
     """
     proposal = Proposal(order, final.encode(), statement)
     data = sign(proposal.encode(), signer.sign_hash(proposal.digest))
@@ -277,10 +283,10 @@ def collect_settlement(
 
     answers = ask_all(ports, settle, enough=committee.q, patience=patience)
     if len(answers.given) < committee.q:
-        raise Refused(
+        raise answers.reasons.failure(
             f"{len(answers.given)} of the {committee.q} keepers that are needed signed. {_joined(answers.reasons)}",
             hint="Ask again later; until the job's end nothing is lost, and then the opening tree stands.",
-            reasons=answers.reasons,
+            lacking=committee.q - len(answers.given),
         )
     return dict(sorted(answers.given.items())[: committee.q])
 

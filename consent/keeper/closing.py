@@ -14,6 +14,7 @@ from math import comb
 from typing import Any, NamedTuple
 
 from consent.fields import UINT64_MAX, exact_list, integer, octets
+from consent.keeper.asking import Reasons
 from consent.terms import Terms, price
 from consent.tree import FEE, MAX_LEAVES, Leaf, SumTree
 from core.errors import InvalidInput
@@ -48,7 +49,7 @@ class Closing:
 
     released: Mapping[int, frozenset[ConsentId]]
     ledgers: Mapping[int, Mapping[ConsentId, int]]
-    reasons: Mapping[int, str]
+    reasons: Reasons
     q: int = 0
 
     def lowest(self, opening: SumTree, terms: Mapping[ConsentId, Terms], *, keep_fee: bool | None) -> SumTree:

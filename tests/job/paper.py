@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ class PaperTrainer:
     def __init__(self, before_answer: Callable[[int], None] | None = None) -> None:
         self.rows: dict[int, Sequence[Row]] = {}
         self.settings: TrainSettings | None = None
+        self.restored: list[bytes] = []
         self._before_answer = before_answer
 
     def __enter__(self) -> Self:
@@ -40,6 +41,17 @@ class PaperTrainer:
 
     def evaluate(self, rows: Sequence[Row], *, base: bool = False) -> Measured:
         return self._measured(rows)
+
+    def save(self) -> tuple[int, Iterator[bytes]]:
+        state = str(max(self.rows, default=-1)).encode()
+        return len(state), iter([state])
+
+    def restore(self, size: int, pieces: Iterable[bytes]) -> None:
+        self.restored.append(b"".join(pieces))
+        assert len(self.restored[-1]) == size
+
+    def close(self) -> None:
+        return
 
     def finish(self) -> dict[str, bytes]:
         return {"adapter_config.json": b"{}", "adapter_model.safetensors": b"paper"}

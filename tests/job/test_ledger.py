@@ -52,6 +52,84 @@ def test_a_second_attempt_does_not_count_the_same_records_twice(tmp_path: Path) 
         assert ledger.tally.owed(ADA) == 9
 
 
+def resumed(path: Path) -> bytes:
+    """Three steps and a drop; then on from step 1, so that steps 1 and 2 are taken back."""
+    with Ledger(path, JOB) as ledger:
+        ledger.start(PLAN)
+        ledger.commit(0, {ADA: Use(2, 30), BRUNO: Use(1, 9)})
+        place = ledger.tally.head
+        ledger.commit(1, {ADA: Use(3, 40), BRUNO: Use(1, 9)})
+        gone = ledger.tally.head
+        ledger.drop(2, [BRUNO])
+        ledger.commit(2, {ADA: Use(1, 10)})
+        assert ledger.tally.stands_at(place, 1)
+        assert ledger.tally.stands_at(gone, 2)
+        assert not ledger.tally.stands_at(place, 2)
+        ledger.resume(1)
+        assert ledger.tally.stands_at(place, 1)
+        assert not ledger.tally.stands_at(gone, 2)
+        assert (ledger.tally.next_step, ledger.tally.completed) == (1, 1)
+        ledger.commit(1, {ADA: Use(3, 40)})
+    return path.read_bytes()
+
+
+def test_steps_that_a_resume_takes_back_stay_owed_and_are_not_paid_twice(tmp_path: Path) -> None:
+    tally = read_ledger(resumed(tmp_path / "ledger"), JOB)
+    assert tally.attempts == 2
+    assert (tally.used(ADA), tally.owed(ADA)) == (Use(5, 70), 6)
+    assert (tally.used(BRUNO), tally.owed(BRUNO)) == (Use(1, 9), 2)
+    assert tally.dropped == {BRUNO}
+    assert tally.plan == PLAN
+
+
+def test_a_start_after_a_resume_takes_everything_back(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    resumed(path)
+    with Ledger(path, JOB) as ledger:
+        head, step = ledger.tally.head, ledger.tally.next_step
+        assert ledger.tally.stands_at(head, step)
+        ledger.start(PLAN)
+        assert not ledger.tally.stands_at(head, step)
+        assert (ledger.tally.used(ADA), ledger.tally.owed(ADA), ledger.tally.completed) == (Use(), 6, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["step", "resume", "start", "drop"]), st.integers(0, 6)), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_what_is_owed_is_the_most_that_the_model_ever_held(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int]]
+) -> None:
+    """Against a model that keeps the list of steps and nothing else."""
+    line: list[tuple[int, dict[ConsentId, Use]]] = []
+    most, told, step = {ADA: 0, BRUNO: 0}, dict[ConsentId, int](), 0
+
+    def held(consent: ConsentId) -> int:
+        return sum(uses.get(consent, Use()).record_epochs for _, uses in line)
+
+    with Ledger(tmp_path_factory.mktemp("any") / "ledger", JOB) as ledger:
+        ledger.start(PLAN)
+        for kind, number in moves:
+            if kind == "step":
+                uses = {c: Use(number + 1, 3) for c in (ADA, BRUNO) if c not in told}
+                if uses:
+                    ledger.commit(step, uses)
+                    line.append((step, uses))
+                    step += 1
+            elif kind == "start":
+                ledger.start(PLAN)
+                line, step = [], 0
+            elif kind == "resume" and 0 < number <= step:
+                ledger.resume(number)
+                line, step = [taken for taken in line if taken[0] < number], number
+            elif kind == "drop" and BRUNO not in told:
+                ledger.drop(step, [BRUNO])
+                told[BRUNO] = ledger.tally.owed(BRUNO)
+            most = {consent: max(count, held(consent)) for consent, count in most.items()}
+            assert {consent: ledger.tally.owed(consent) for consent in most} == most
+            assert all(ledger.tally.used(consent).record_epochs == held(consent) for consent in most)
+            assert ledger.tally.completed == len(line)
+            assert all(ledger.tally.owed(consent) == total for consent, total in told.items())
+
+
 def test_a_dropped_consent_is_never_used_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     written(path)
@@ -123,6 +201,11 @@ def test_a_verifier_refuses_a_torn_end(tmp_path: Path) -> None:
         {"kind": "drop", "step": 2, "consents": []},
         {"kind": "drop", "step": 2, "consents": [BRUNO, ADA]},
         {"kind": "start", "attempt": 5, "plan": PLAN},
+        {"kind": "resume", "attempt": 5, "step": 1},
+        {"kind": "resume", "attempt": 1, "step": 0},  # that is a start
+        {"kind": "resume", "attempt": 1, "step": 3},  # never got there
+        {"kind": "resume", "attempt": 1, "step": True},
+        {"kind": "resume", "attempt": 1, "step": 1, "plan": PLAN},
         {"kind": "start", "attempt": 1, "plan": b""},
         {"kind": "bonus", "step": 2},
     ],
@@ -136,8 +219,11 @@ def test_an_entry_that_cannot_follow_is_refused(tmp_path: Path, entry: dict[str,
 
 
 def test_nothing_precedes_the_start(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "ledger", JOB) as ledger, pytest.raises(InvalidInput):
-        ledger.commit(0, {ADA: Use(1, 1)})
+    with Ledger(tmp_path / "ledger", JOB) as ledger:
+        with pytest.raises(InvalidInput):
+            ledger.commit(0, {ADA: Use(1, 1)})
+        with pytest.raises(InvalidInput):
+            ledger.resume(1)
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**20), st.integers(0, 2**20), st.integers(0, 2**62))

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+import finetune.attempts
 import finetune.opening
-import finetune.run
 import finetune.settle
+import finetune.stages
 from consent.keeper.port import KeeperPort
 from consent.market.lanes import courses
 from consent.market.paying import balance
@@ -153,11 +154,12 @@ CRASHES: list[tuple[Any, str, bool]] = [
     (finetune.opening, "prepare_open", True),
     (finetune.opening, "read_opening", True),
     (finetune.opening, "note_transaction", True),
-    (finetune.run, "open_doors", False),
-    (finetune.run, "open_doors", True),
-    (finetune.run, "prepare", True),
-    (finetune.run, "measure", False),
-    (finetune.run, "finish_job", False),
+    (finetune.stages, "ask_keepers", False),
+    (finetune.stages, "ask_keepers", True),
+    (finetune.attempts, "open_doors", True),
+    (finetune.attempts, "prepare", True),
+    (finetune.attempts, "measure", False),
+    (finetune.stages, "finish_job", False),
     (finetune.settle, "close_job", True),
     (finetune.settle, "collect_settlement", True),
     (finetune.settle, "settle", False),
@@ -283,7 +285,7 @@ def test_a_payer_settles_a_job_that_was_killed_while_it_opened(world: World, mon
 
 def test_what_was_released_stays_paid_when_the_runner_vanishes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = world.job(["ada", "dario"])
-    monkeypatch.setattr(finetune.run, "prepare", _killed)
+    monkeypatch.setattr(finetune.attempts, "prepare", _killed)
     with pytest.raises(Killed):
         finish(world, job)
     final = settle_job(paper(world), job, world.trainer)
@@ -293,7 +295,7 @@ def test_what_was_released_stays_paid_when_the_runner_vanishes(world: World, mon
 
 def test_a_payer_gets_nothing_back_where_all_was_released(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job = world.job(["ada"])
-    monkeypatch.setattr(finetune.run, "prepare", _killed)
+    monkeypatch.setattr(finetune.attempts, "prepare", _killed)
     with pytest.raises(Killed):
         finish(world, job)
     with pytest.raises(Refused, match="nothing of this job is refunded"):
@@ -324,7 +326,7 @@ def test_silent_keepers_block_the_refund_and_nothing_else(world: World) -> None:
     quiet = Silent(world.ports[2])
     world.ports[2] = quiet
     job = world.job(["ada", "dario"])
-    with pytest.raises(Refused, match="keepers"):
+    with pytest.raises(Unavailable, match="keepers"):
         finish(world, job)
     assert job.adapter()
     quiet.silent = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,16 +84,29 @@ def test_a_run_that_loses_its_trainer_leaves_no_plaintext(tmp_path: Path, tiny_b
     assert_clean(home, tiny_base, result)
 
 
-def test_a_killed_run_leaves_no_plaintext_and_goes_on_to_its_end(tmp_path: Path, tiny_base: Path) -> None:
-    home = tmp_path / "home"
+def test_a_killed_run_leaves_no_plaintext_and_goes_on_to_the_very_same_end(tmp_path: Path, tiny_base: Path) -> None:
+    home, whole = tmp_path / "home", tmp_path / "whole"
+    result = run("found", home, tiny_base)
+    assert result.returncode == 0, result.stderr.decode()[-2000:]
+    shutil.copytree(home, whole)
+    unbroken = json.loads(run("full", whole, tiny_base).stdout)
     result = run("killed", home, tiny_base)
     assert result.returncode == -signal.SIGKILL
     assert_clean(home, tiny_base, result)
-    result = run("resume", home, tiny_base)
+    (job,) = (home / "jobs").iterdir()
+    assert (job / "checkpoint").stat().st_size > 10_000
+    result = run("full", home, tiny_base)
     assert result.returncode == 0, result.stderr.decode()[-2000:]
     answer = json.loads(result.stdout)
     assert (answer["state"], answer["outcome"]) == ("done", "settled")
     assert_clean(home, tiny_base, result)
+    assert any(note.startswith("Training goes on from step 4 of ") for note in answer["notes"]), answer["notes"]
+    assert not any((job / name).exists() for name in ("checkpoint", "shares.cbor"))
+    for name in ("sha256", "uses", "owed", "heldout", "total", "outcome", "refused", "adapter"):
+        assert answer[name] == unbroken[name], name
+    taken = {step: loss for step, loss in unbroken["losses"].items() if int(step) > 4}
+    assert taken
+    assert answer["losses"] == taken
 
 
 FORMS = [

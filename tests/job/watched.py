@@ -1,12 +1,14 @@
 """One job in a process of its own, on disk, with every file it opens for writing noted.
 
-`python -m tests.job.watched MODE HOME BASE`: `full` founds a world and runs a job to its end, `failed` loses the
-trainer child half-way, `killed` is gone by SIGKILL half-way, `resume` goes on with what is there. One JSON document
-on stdout says how it ended and which files were opened for writing by the broker and by the child.
+`python -m tests.job.watched MODE HOME BASE`: `found` founds a world with a job in it and does no more, `full` runs the
+job to its end, `failed` loses the trainer child half-way for good, `killed` is gone by SIGKILL half-way. Where a world
+is there already, its job goes on. One JSON document on stdout says how it ended and which files were opened for writing
+by the broker and by the child.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -24,7 +26,8 @@ sys.addaudithook(note)
 sys.argv = ["trainer"]
 runpy.run_module("finetune.trainer", run_name="__main__")
 """
-HALF_WAY = 4
+HALF_WAY = 5  # steps; the checkpoint before it is the one of step 4
+EVERY = 2
 
 
 def main(mode: str, home: Path, base: Path) -> None:
@@ -33,8 +36,12 @@ def main(mode: str, home: Path, base: Path) -> None:
     from consent.chain.deployment import Deployment
     from consent.chain.embedded import EmbeddedChain
     from consent.committee import Committee
+    from consent.recipe import Lora
+    from core.encoding import from_hex
     from core.errors import AllodError
+    from core.ids import ConsentId
     from finetune.broker import Progress
+    from finetune.checkpoint import Every
     from finetune.run import run_job
     from finetune.trainer_process import TrainerProcess
     from finetune.workspace import workspaces
@@ -42,7 +49,8 @@ def main(mode: str, home: Path, base: Path) -> None:
     from vault.carstore import CarStore
 
     chain, blocks = Chain.embedded(EmbeddedChain(home / "chain"), owned=True), CarStore(home / "blocks")
-    if mode == "resume":
+    founded = (home / "deployment.json").exists()
+    if founded:
         deployment = Deployment.load(home / "deployment.json")
         committee = Committee.decode((home / "committee.json").read_bytes())
         world = World(home, chain, deployment, committee, blocks, {}, base)
@@ -54,24 +62,38 @@ def main(mode: str, home: Path, base: Path) -> None:
         children.append(TrainerProcess(command=[sys.executable, "-P", "-s", "-c", CHILD]))
         return children[-1]
 
+    answer: dict[str, Any] = {"ended": "", "state": "", "outcome": "", "refused": 0, "notes": [], "losses": {}}
+
     def report(progress: Progress) -> None:
+        if progress.note:
+            answer["notes"].append(progress.note)
+        if progress.loss is not None:
+            answer["losses"][progress.step] = progress.loss
         if progress.phase == "train" and progress.step == HALF_WAY:
             if mode == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             if mode == "failed":
                 children[-1].kill()
 
-    site = world.site(report=report, trainer=trainer)
+    site = world.site(report=report, trainer=trainer, checkpoint=Every(steps=EVERY), restarts=0)
     opened: set[str] = set()
     _note_writes(opened)
-    job = next(iter(workspaces(site.jobs))) if mode == "resume" else world.job(["ada", "dario"], site)
-    answer: dict[str, Any] = {"ended": "", "state": "", "outcome": "", "refused": 0}
+    lora = Lora(4, 8, 100_000, ("q_proj", "v_proj"))
+    job = next(iter(workspaces(site.jobs))) if founded else world.job(["ada", "dario"], site, lora=lora)
+    if mode == "found":
+        world.close()
+        return
     try:
         done = run_job(
             site, job, world.work(heldout={"ada": [{"kind": "text", "text": "A stone."}]}), payer=world.trainer
         )
         answer |= {"outcome": done.outcome, "refused": len(done.refusals), "adapter": sorted(done.adapter)}
         answer["total"] = done.final.total
+        answer["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in done.adapter.items()}
+        uses = {name: done.tally.used(ConsentId(from_hex(name))) for name in _consents(job)}
+        answer["uses"] = {name: [use.record_epochs, use.tokens] for name, use in uses.items()}
+        answer["owed"] = {name: done.tally.owed(ConsentId(from_hex(name))) for name in uses}
+        answer["heldout"] = done.losses
     except AllodError as error:
         answer["ended"] = error.message
     answer["state"] = str(job.state)
@@ -84,6 +106,10 @@ def main(mode: str, home: Path, base: Path) -> None:
     ]
     world.close()
     print(json.dumps(answer))
+
+
+def _consents(job: Any) -> list[str]:
+    return [row["consent"] for row in job.get_value("reading.json")]
 
 
 def _note_writes(opened: set[str]) -> None:

@@ -35,8 +35,8 @@ from finetune.licence import Licence
 from finetune.model.load import base_model_hash
 from finetune.opening import new_job
 from finetune.quote import Quote, quote_job
-from finetune.run import Work
 from finetune.site import Site
+from finetune.stages import Work
 from finetune.workspace import Workspace
 from vault.blocks import BlockStore, MemoryBlocks
 from vault.keys import RootKey

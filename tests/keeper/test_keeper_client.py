@@ -129,9 +129,20 @@ def test_a_keepers_refusal_is_no_lie(world: Any) -> None:
     assert caught.value.detail["liars"] == []
 
 
-def test_fewer_than_t_keepers_release_nothing_usable(world: Any) -> None:
-    with pytest.raises(Refused, match="Keeper 2: The keeper does not answer"):
+def test_a_silent_keeper_that_could_make_up_for_a_liar_is_waited_for(world: Any) -> None:
+    with pytest.raises(Unavailable, match="Keeper 2: The keeper does not answer"):
         ask(world, {1: world.ports[1], 2: Dead(), 3: Twisted(world.ports[3], corrupt_share)})
+
+
+def test_fewer_than_t_keepers_release_nothing_usable(world: Any) -> None:
+    twisted = {index: Twisted(world.ports[index], corrupt_share) for index in (1, 2)}
+    with pytest.raises(Refused, match="Keeper 1"):
+        ask(world, {**twisted, 3: world.ports[3]})
+
+
+def test_waiting_for_a_silent_keeper_is_no_use_where_the_others_refuse(world: Any) -> None:
+    with pytest.raises(Refused, match="never granted"):
+        ask(world, {**world.ports, 2: Dead()}, world.request("cyd"))
 
 
 def test_t_minus_one_shares_do_not_make_the_key(world: Any) -> None:

@@ -11,6 +11,7 @@ from consent.recipe import Recipe
 from consent.tree import SumTree
 from core.errors import Conflict, Corrupted, NotFound
 from finetune.card import model_card
+from finetune.checkpoint import Every
 from finetune.provenance import (
     ADAPTER,
     EVIDENCE,
@@ -117,6 +118,26 @@ def test_a_job_that_was_trained_twice_verifies_by_its_last_attempt(small_world: 
     assert report.vouched, [(one.slug, one.evidence) for one in report.findings if not one.holds]
     _, document = read_statement((bundle / STATEMENT).read_bytes())
     assert document["predicate"]["buildDefinition"]["internalParameters"]["ledger"]["attempts"] == 2
+
+
+def test_a_job_that_went_on_from_a_checkpoint_verifies(small_world: World, tmp_path: Path) -> None:
+    def fail(step: int) -> None:
+        if step == 3:
+            raise ConnectionError
+
+    bundle, often = tmp_path / "bundle", Every(steps=2)
+    site = small_world.site(trainer=lambda: PaperTrainer(fail), checkpoint=often)
+    job = small_world.job(["ada", "bruno"], site)
+    with pytest.raises(ConnectionError):
+        run_job(site, job, small_world.work(), payer=small_world.trainer)
+    small_world.revoke("ada")
+    runner = small_world.runner.account
+    work = small_world.work(statement_hook=lambda of, tree: write_statement(of, tree, runner, bundle))
+    run_job(small_world.site(trainer=PaperTrainer, checkpoint=often), job, work)
+    bundle_job(job, history_of(small_world), bundle)
+    report = Proof(small_world, job, bundle).verify()
+    assert report.vouched, [(one.slug, one.evidence) for one in report.findings if not one.holds]
+    assert not {"shares.cbor", "checkpoint"} & {path.name for path in bundle.rglob("*")}
 
 
 def test_names_in_a_card_add_no_row_and_no_field(whole: Proof) -> None:

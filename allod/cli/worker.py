@@ -1,0 +1,29 @@
+"""`allod worker`: run the queued jobs of this home until told to stop."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated
+
+import typer
+
+from allod.cli.shown import Screen, Shown, command
+
+app = typer.Typer()
+
+
+@command(app, "worker")
+def worker(
+    screen: Screen,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job waits any more.")] = False,
+) -> Shown:
+    """Run queued jobs (`job start`), one at a time, and go on with those of a worker that died. Ctrl-C or SIGTERM stops
+    it; what it was at goes on at the next start. Start as many as the machine can train at once."""
+    from allod.worker import Worker
+
+    with Worker(screen.settings) as one:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: one.stop())
+        screen.note(f"Worker {one.slot} takes the jobs of {screen.settings.home} (Ctrl-C stops it).")
+        ended = one.run(until_idle=until_idle)
+    return Shown({"slot": one.slot, "jobs": ended}, [f"Worker {one.slot} stops; {ended} jobs came to an end here."])

@@ -1,0 +1,102 @@
+"""Handing a job to the workers of a home: the payer signs its opening, and the job's folder says that it is queued.
+
+The payer's key is needed here and nowhere later. Promises: the signed opening and the wish to run are one write, so a
+crash leaves either a quote or a queued job; two starts by one payer never sign for the same nonce or lane; where the
+chain refuses, the job is a quote again, nothing is locked, and the refusal is raised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from allod.events import EventLog
+from allod.trainer import fund_runner
+from allod.trees import lay_down
+from allod.world import World
+from consent.chain.account import Account
+from consent.recipe import Recipe
+from consent.tree import SumTree
+from core.errors import Busy, Conflict, InvalidInput, Refused, Unavailable
+from core.files import Lock
+from finetune.model.load import base_model_hash
+from finetune.opening import finish_opening, sign_opening
+from finetune.workspace import State, Workspace
+
+TURN_SECONDS = 300.0  # that a start waits for other starts of the same payer, or for whoever writes blocks
+SIGNATURES = 8  # of one start, where somebody else's transactions use up the nonces
+
+
+def start(world: World, job: Workspace, payer: Account | None, base: Path, **facts: Any) -> None:
+    """Open the job and queue it; one that a crash left anywhere is queued again. `payer` is needed for a quote.
+
+    `facts` go into the folder, for the worker. Where the chain goes away after the payer signed, the job is queued
+    nevertheless, and the worker opens it.
+    """
+    with job.hold():
+        if job.state is State.DONE:
+            raise Conflict(f"The job is over: {job.facts.get('outcome', 'done')}.", hint="`allod job show` tells more.")
+        facts["queued"] = int(job.facts.get("queued", 0)) + 1
+        if job.state is not State.QUOTED:
+            job.note(**facts)
+            EventLog(job.folder).add("queued")
+            return
+        if payer is None:
+            raise InvalidInput("The job is not open yet.", hint="Start it as its payer.")
+        if base_model_hash(base) != Recipe.decode(job.get("recipe.json")).base_hash:
+            raise InvalidInput(
+                f"The model in {base} is not the one that the recipe names.",
+                hint="Give the folder of the recipe's base model, unchanged.",
+            )
+        fund_runner(world)
+        tree = SumTree.decode(job.get("tree.cbor"))
+        _when_free(lambda: lay_down(world.blocks, tree))  # before any money is locked under it
+        with _turn(world.home, payer):
+            _open(world, job, payer, facts)
+        EventLog(job.folder).add("queued")
+
+
+def _open(world: World, job: Workspace, payer: Account, facts: dict[str, Any]) -> None:
+    site = world.site()
+    for attempt in range(1, SIGNATURES + 1):
+        sign_opening(site, job, payer, **facts)
+        try:
+            finish_opening(site, job)
+            return
+        except Refused as error:
+            if not error.detail.get("stale_nonce") or attempt == SIGNATURES:
+                raise
+        except Unavailable:
+            return  # it may or may not have been sent: the worker finds out
+
+
+@contextmanager
+def _turn(home: Path, payer: Account) -> Iterator[None]:
+    """One opening of a payer at a time: the next signature needs to see the nonce and the lane of the last."""
+    lock = Lock(home / "jobs" / f".{payer.address.hex()}.lock", what="The opening of another job of this payer")
+    _when_free(lock.acquire)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _when_free(action: Callable[[], object]) -> None:
+    """Do it as soon as no other process is at it."""
+    deadline = time.monotonic() + TURN_SECONDS
+    while True:
+        try:
+            action()
+            return
+        except Busy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def is_queued(job: Workspace) -> bool:
+    """Whether workers are to run the job: it was started, and it is neither a quote nor over."""
+    return bool(job.facts.get("queued")) and job.state not in (State.QUOTED, State.DONE)

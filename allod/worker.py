@@ -1,0 +1,183 @@
+"""`allod worker`: takes the queued jobs of a home, one at a time, and brings each to its end.
+
+Several workers may serve one home. Each holds the lock of a numbered slot while it lives; the kernel frees it when it
+dies, and then whoever sees that first, another worker or the next one to start, goes on with its job. The queue is
+rebuilt from the jobs' folders at every look. Where the home has its own chain, a worker serves it on loopback, so that
+other commands work beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from allod.patience import FIRST, LONGEST
+from allod.performing import OpenWorld, Performer
+from allod.starting import is_queued
+from allod.workflow import Engine, prepare_file
+from allod.world import World
+from core.errors import Busy
+from core.files import Lock
+from core.settings import Settings
+from finetune.jobkey import open_runner
+from finetune.workspace import State, workspaces
+
+SLOTS = 64
+LOOK = 0.5  # seconds between two looks at the folders and at the other workers
+GRACE = 5.0  # seconds that what is under way may take to notice that the worker ends
+
+
+class Worker:
+    """One worker of one home. `run` in the main thread; `stop` from a signal handler or another thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_world: OpenWorld = World,
+        look: float = LOOK,
+        pauses: tuple[float, float] = (FIRST, LONGEST),
+    ) -> None:
+        """Take a slot and begin taking jobs; `Busy` if all slots are taken."""
+        self._settings = settings
+        self._look = look
+        self._stop = threading.Event()
+        self._queued: set[str] = set()
+        self._over: set[str] = set()
+        self._closing = ExitStack()
+        home = settings.home
+        runner = open_runner(home / "runner").account.address.hex()
+        self._name = runner
+        self.slot = self._take_slot()
+        self._chain = _ChainDoor(settings)
+        self._closing.callback(self._chain.close)
+        self._chain.look()
+        self._performer = Performer(settings, open_world, self._stop, pauses)
+        url = settings.database_url if _is_server(settings.database_url) else prepare_file(home / "workflows.db")
+        assert url is not None
+        self._engine = Engine(
+            url, f"allod-{runner}", self._executor(self.slot), self._performer.perform, look=min(1.0, look)
+        )
+        self._closing.callback(self._engine.close)
+
+    def run(self, *, until_idle: bool = False) -> int:
+        """Work until `stop`, or until no job waits; how many jobs came to an end here."""
+        while not self._stop.is_set():
+            self._chain.look()
+            self._fill_queue()
+            waiting = self._engine.waiting()
+            self._recover({one.worker for one in waiting if one.worker is not None})
+            if until_idle and not waiting:
+                break
+            self._stop.wait(self._look)
+        return self._performer.ended
+
+    def stop(self) -> None:
+        """End soon: the trainer child is killed, and the job is left fit to go on."""
+        self._stop.set()
+        self._performer.kill_child()
+
+    def close(self) -> None:
+        """Stop, give what is under way a moment to notice, and free the slot."""
+        self.stop()
+        self._performer.rest(GRACE)
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fill_queue(self) -> None:
+        for job in workspaces(self._settings.home / "jobs"):
+            if job.folder.name in self._over:
+                continue
+            if job.state is State.DONE:
+                self._over.add(job.folder.name)
+            elif is_queued(job):
+                workflow = f"{job.folder.name}-{job.facts['queued']}"
+                if workflow not in self._queued:
+                    self._engine.add(workflow, job.folder.name)
+                    self._queued.add(workflow)
+
+    def _recover(self, workers: set[str]) -> None:
+        for slot in range(1, SLOTS + 1):
+            name = self._executor(slot)
+            if slot != self.slot and name in workers:
+                with suppress(Busy), _slot_lock(self._settings.home, slot):  # nobody takes the slot meanwhile
+                    self._engine.recover([name])
+
+    def _take_slot(self) -> int:
+        for slot in range(1, SLOTS + 1):
+            with suppress(Busy):
+                self._closing.enter_context(_slot_lock(self._settings.home, slot))
+                return slot
+        raise Busy(f"{SLOTS} workers serve this home already.", hint="Stop one of them, or let them work.")
+
+    def _executor(self, slot: int) -> str:
+        return f"{self._name}-{slot}"
+
+
+def live_workers(home: Path) -> int:
+    """How many workers serve this home now."""
+    found = 0
+    for slot in range(1, SLOTS + 1):
+        if not _slot_path(home, slot).exists():
+            continue
+        try:
+            with _slot_lock(home, slot):
+                pass
+        except Busy:
+            found += 1
+    return found
+
+
+def _slot_path(home: Path, slot: int) -> Path:
+    return home / "workers" / str(slot)
+
+
+def _slot_lock(home: Path, slot: int) -> Lock:
+    return Lock(_slot_path(home, slot), what=f"Worker {slot} of this home")
+
+
+def _is_server(url: str | None) -> bool:
+    return url is not None and not url.startswith("sqlite")
+
+
+class _ChainDoor:
+    """Serves the home's own chain while no other process has it; nothing where a chain is reached over RPC."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open = ExitStack()
+        self._is_ours = False
+
+    def look(self) -> None:
+        """Take the chain over if it is free."""
+        from consent.chain.embedded import EmbeddedChain
+        from consent.chain.rpc import serving
+
+        if self._is_ours or self._settings.rpc_url is not None:
+            return
+        try:
+            if not (self._settings.home / "chain" / "deployment.json").exists():
+                with World(self._settings) as world:
+                    world.deployment  # noqa: B018 - so that whoever connects finds the contracts
+            with ExitStack() as stack:
+                chain = stack.enter_context(EmbeddedChain(self._settings.home / "chain"))
+                stack.enter_context(serving(chain))
+                self._open = stack.pop_all()
+            self._is_ours = True
+        except Busy:
+            return
+
+    def close(self) -> None:
+        """Let the chain go."""
+        self._open.close()
+        self._is_ours = False
