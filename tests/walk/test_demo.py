@@ -1,4 +1,7 @@
-"""`allod demo` tells the truth: what it shows is what happened, and the two who refused are refused."""
+"""`allod demo` tells the truth: what it shows is what happened, and the two who refused are refused.
+
+On real nodes (a kubo node, an anvil chain, three keepers in processes of their own) the story is the same.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.real import need
+
 pytestmark = [
     pytest.mark.needs_trainer,
     pytest.mark.slow,
@@ -20,7 +25,8 @@ pytestmark = [
 
 
 def run_demo(*words: str) -> dict[str, Any]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ALLOD_")}
+    kept = ("ALLOD_TOOLS", "ALLOD_CONFIG")
+    environment = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("ALLOD_")}
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "allod", "demo", "--json", *words],
         env=environment,
@@ -35,9 +41,12 @@ def run_demo(*words: str) -> dict[str, Any]:
     return figures
 
 
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run_demo("--home", str(tmp_path_factory.mktemp("world") / "demo"))
+@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.needs_nodes)])
+def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if request.param == "real":
+        need("anvil")
+        need("ipfs")
+    return run_demo("--nodes", request.param, "--home", str(tmp_path_factory.mktemp("world") / "demo"))
 
 
 def units(text: str) -> int:
@@ -65,6 +74,14 @@ def test_every_used_owner_is_paid_exactly_and_the_rest_is_refunded(shipped: dict
     assert units(shipped["locked"]) == units(shipped["paid"]) + units(shipped["refunded"])
     spent = units(paid["trainer"]["before"]) - units(paid["trainer"]["after"])
     assert spent == units(shipped["paid"])
+
+
+def test_real_nodes_are_processes_of_their_own_that_end_with_the_story(shipped: dict[str, Any]) -> None:
+    nodes = shipped["nodes"]
+    if nodes:
+        assert [node["node"] for node in nodes] == ["kubo", "anvil", "keeper 1", "keeper 2", "keeper 3"]
+        assert len({node["pid"] for node in nodes}) == 5
+    assert not [node for node in nodes if Path(f"/proc/{node['pid']}").exists()]
 
 
 def test_owners_never_held_any_native_money(shipped: dict[str, Any]) -> None:
