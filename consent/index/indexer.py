@@ -14,13 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
 
 from consent.chain.client import Block, Chain
 from consent.chain.contract import Event
 from consent.chain.deployment import Deployment
 from consent.index.layout import Found, Layouts
-from consent.index.records import Head, IndexBook, Moved
+from consent.index.records import Head, IndexBook, Moved, Overtaken
 from core.errors import NotFound, Unavailable
 
 TAIL = 64  # blocks that are read one by one: more than chains reorganise
@@ -58,7 +57,9 @@ class Indexer:
             newest = self._newest()
             try:
                 head = self._round(newest)
-            except (Moved, NotFound, IntegrityError):  # the last: another process wrote the same rows first
+            except Overtaken:
+                continue
+            except (Moved, NotFound):
                 failures += 1
             except Unavailable:
                 if self._newest() == newest:
@@ -67,6 +68,7 @@ class Indexer:
             else:
                 if head.hash == newest.hash or head == self._book.origin:
                     return head
+                failures = 0
         raise Unavailable(
             "The chain's RPC endpoint says something else at every request, so its events are not read.",
             hint="Try again, or use another endpoint.",

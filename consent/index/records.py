@@ -94,6 +94,10 @@ class Moved(Exception):
     """What was read before no longer holds: chain or database changed meanwhile. Nothing was written."""
 
 
+class Overtaken(Moved):
+    """Another indexer was quicker: the rows are further than they were."""
+
+
 class IndexBook:
     """The rows of one deployment in the database."""
 
@@ -144,7 +148,7 @@ class IndexBook:
     def replace(self, seen: Head, fork: Head, head: Head, times: Mapping[int, int], found: Sequence[Found]) -> None:
         """Go from the head `seen` back to `fork`, add `found` above it, and end at `head`, all or nothing.
 
-        `times` has the time of each block with events. `Moved` if the head is not `seen` any more.
+        `times` has the time of each block with events. `Overtaken` if the head is not `seen` any more.
         """
         hashes = {item.block: item.block_hash for item in found}
         blocks = [
@@ -158,7 +162,7 @@ class IndexBook:
                 update(SourceRow).where(*mine).values(head=head.number, head_hash=head.hash).returning(SourceRow.id)
             ).first()
             if moved is None:
-                raise Moved
+                raise Overtaken
             session.execute(delete(BlockRow).where(BlockRow.source == self._source, BlockRow.number > fork.number))
             if found:
                 session.execute(insert(BlockRow), blocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -86,6 +87,7 @@ class ForkTree:
     before: Callable[[str, Sequence[Any]], None] = lambda method, params: None
     blocks: dict[bytes, FakeBlock] = field(default_factory=dict)
     chain: list[FakeBlock] = field(default_factory=list)
+    guard: Any = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
         if not self.chain:
@@ -117,14 +119,16 @@ class ForkTree:
 
     def fork(self, depth: int, count: int) -> None:
         """Give up the newest `depth` blocks (never genesis) and grow `count` others."""
-        del self.chain[max(1, len(self.chain) - depth) :]
-        self.grow(count)
+        with self.guard:
+            del self.chain[max(1, len(self.chain) - depth) :]
+            self.grow(count)
 
     # -- the provider -------------------------------------------------------------------------------------------------
 
     def request(self, method: str, params: Sequence[Any]) -> Any:
-        self.before(method, params)
-        return self.spoil(method, self._answer(method, params))
+        with self.guard:
+            self.before(method, params)
+            return self.spoil(method, self._answer(method, params))
 
     def _answer(self, method: str, params: Sequence[Any]) -> Any:
         if method == "eth_getBlockByHash":

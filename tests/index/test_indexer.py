@@ -97,8 +97,8 @@ Step = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(steps=st.lists(Step, max_size=12), seed=st.integers(0, 2**32), refuse=st.sampled_from([1, 2, 5, 10**9]))
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(Step, max_size=8), seed=st.integers(0, 2**32), refuse=st.sampled_from([1, 2, 5, 10**9]))
 def test_after_any_growth_and_any_fork_the_rows_are_those_of_a_new_index(
     database: Engine, rebuilt: Rebuilding, steps: list[tuple[str, int, int]], seed: int, refuse: int
 ) -> None:
@@ -291,7 +291,6 @@ def test_two_indexers_on_one_database_write_every_row_once(tmp_path: Path, rebui
     engines = [open_engine(f"sqlite:///{tmp_path / 'allod.db'}") for _ in range(2)]
     schema.upgrade(engines[0])
     node, failures = ForkTree(random.Random(11)), []
-    guard = threading.Lock()
     start = threading.Barrier(3)
 
     def work(engine: Engine) -> None:
@@ -299,8 +298,6 @@ def test_two_indexers_on_one_database_write_every_row_once(tmp_path: Path, rebui
             start.wait(60)
             index = indexer(node, engine)
             for _ in range(12):
-                with guard:
-                    pass  # a change of the chain is whole
                 index.follow()
         except BaseException as error:
             failures.append(error)
@@ -310,10 +307,7 @@ def test_two_indexers_on_one_database_write_every_row_once(tmp_path: Path, rebui
         thread.start()
     start.wait(60)
     for step in range(12):
-        with guard:
-            node.grow(3)
-            if step % 3 == 2:
-                node.fork(6, 7)
+        node.fork(6 * (step % 3 // 2), 5)  # every third time the chain gives up six blocks
     for thread in threads:
         thread.join(120)
     assert failures == []
