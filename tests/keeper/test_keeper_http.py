@@ -150,6 +150,20 @@ def test_an_error_has_its_status_and_the_keepers_own_form(
     assert b"Traceback" not in reply
 
 
+def test_the_log_tells_of_requests_and_nothing_that_a_stranger_wrote(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="allod.keeper")
+    with served(world.keepers[0], behind_proxy=True) as url:
+        post(url, "/log", b"the body is secret", **{"x-forwarded-for": "203.0.113.5"})
+        post(url, "/%0aINFO%20forged", b"", **{"x-forwarded-for": "\x1b[2J"})
+    lines = [record.getMessage() for record in caplog.records if record.name == "allod.keeper"]
+    assert lines[0].startswith("203.0.113.5 POST log 422 ")
+    assert lines[1].startswith("? POST ? 404 ")
+    assert "secret" not in caplog.text
+    assert "forged" not in caplog.text
+
+
 def test_a_path_is_posted_to(url: str) -> None:
     answer = until_closed(raw(url, b"GET /release HTTP/1.1\r\nhost: x\r\n\r\n"))
     assert answer.startswith(b"HTTP/1.1 405 ")
