@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 from consent.committee import HPKE_PUBLIC_KEY, MAX_KEEPERS, committee_hash
@@ -87,27 +88,27 @@ class Order:
         if self.opened and not self.opened < self.start <= self.opened + MAX_RUN:
             raise InvalidInput("A job's start lies within 30 days after its opening.")
 
-    @property
+    @cached_property
     def brief(self) -> bytes:
         """keccak256(recipe_hash ‖ job_pk ‖ u64be fee)."""
         return brief_of(self.recipe_hash, self.job_pk, self.fee)
 
-    @property
+    @cached_property
     def committee(self) -> bytes:
         """keccak(q, keepers), as the terms of its consents name it."""
         return committee_hash(self.q, self.keepers)
 
-    @property
+    @cached_property
     def spec(self) -> bytes:
         """keccak256(brief ‖ committee)."""
         return keccak(self.brief + self.committee)
 
-    @property
+    @cached_property
     def counted_hash(self) -> bytes:
         """The hash of the counted list, or 0."""
         return counted_hash(self.counted)
 
-    @property
+    @cached_property
     def order_hash(self) -> bytes:
         """keccak256(abi.encode(runner, spec, counted))."""
         return keccak(address_word(self.runner) + self.spec + self.counted_hash)
@@ -135,7 +136,7 @@ class Order:
         """The lane's word while the job is open: everything remains and nothing was confirmed or settled."""
         return self.lane_word(sum_of(self.root))
 
-    @property
+    @cached_property
     def job_id(self) -> JobId:
         """keccak256(abi.encode(chain_id, escrow, payer, lane, opened, root, order))."""
         if not self.opened:

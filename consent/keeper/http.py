@@ -98,7 +98,8 @@ class _Service:
         except ClientDisconnect:
             status, reply, headers = 400, b"", _CLOSE
         taken = 1000 * (time.monotonic() - start)
-        LOG.info("%s %s %s %d %d bytes %.0f ms", client, request.method, path[:20], status, len(reply), taken)
+        told = (client if client.isprintable() else "?", request.method, path if path in LIMITS else "?")
+        LOG.info("%s %s %s %d %d bytes %.0f ms", *told, status, len(reply), taken)
         return Response(reply, status, headers, MEDIA_TYPE)
 
     async def _answer(self, request: Request, path: str, client: str) -> tuple[int, bytes, dict[str, str]]:

@@ -8,6 +8,7 @@ before the first byte of an answer exists outside this function.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 
@@ -40,7 +41,7 @@ def release(station: Station, data: bytes) -> bytes:
     seat = _seat(station, keeper, request)
     order, consent = request.order, request.consent
     station.require_place(order)
-    terms, recipe = Terms.decode(request.terms), Recipe.decode(request.recipe)
+    terms, recipe = _terms(request.terms), _recipe(request.recipe)
     header = DatasetHeader.decode(request.header)
     consent_id = _consent_id(station, request)
     # 2: the whole request signed by the job's runner
@@ -88,6 +89,16 @@ def release(station: Station, data: bytes) -> bytes:
     unsigned = Receipt(job, consent_id, seat.index, sight.safe.hash, sight.latest.hash, root, entry.previous, bytes(65))
     receipt = unsigned.signed(station.keys.account, station.chain_id, station.escrow)
     return encode_cbor({"v": 1, "shares": sealed, "receipt": receipt.fields()})
+
+
+@lru_cache(maxsize=64)  # a job's requests bring the same documents again and again; what they decode to never changes
+def _terms(data: bytes) -> Terms:
+    return Terms.decode(data)
+
+
+@lru_cache(maxsize=64)
+def _recipe(data: bytes) -> Recipe:
+    return Recipe.decode(data)
 
 
 def _seat(station: Station, keeper: int, request: ReleaseRequest) -> Seat:

@@ -49,7 +49,7 @@ class HttpPort:
         self._client = httpx.Client(
             timeout=httpx.Timeout(timeout, connect=min(CONNECT, timeout)),
             limits=httpx.Limits(max_connections=16, keepalive_expiry=10),
-            headers={"content-type": MEDIA_TYPE, "accept": MEDIA_TYPE},
+            headers={"content-type": MEDIA_TYPE, "accept": MEDIA_TYPE, "accept-encoding": "identity"},
             follow_redirects=False,
             trust_env=False,
         )
@@ -62,9 +62,10 @@ class HttpPort:
             wait = response.headers.get("retry-after", "")
             if response.status_code not in (429, 503) or not wait.isascii() or not wait.isdigit():
                 break
-            if time.monotonic() + int(wait[:6]) >= deadline:
+            pause = max(1, int(wait[:6]))
+            if time.monotonic() + pause >= deadline:
                 break
-            time.sleep(int(wait))
+            time.sleep(pause)
         if response.headers.get("content-type") != MEDIA_TYPE:
             raise self._unavailable(f"answered with HTTP {response.status_code} and not as a keeper does")
         return reply

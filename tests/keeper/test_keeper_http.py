@@ -150,6 +150,20 @@ def test_an_error_has_its_status_and_the_keepers_own_form(
     assert b"Traceback" not in reply
 
 
+def test_the_log_tells_of_requests_and_nothing_that_a_stranger_wrote(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="allod.keeper")
+    with served(world.keepers[0], behind_proxy=True) as url:
+        post(url, "/log", b"the body is secret", **{"x-forwarded-for": "203.0.113.5"})
+        post(url, "/%0aINFO%20forged", b"", **{"x-forwarded-for": "\x1b[2J"})
+    lines = [record.getMessage() for record in caplog.records if record.name == "allod.keeper"]
+    assert lines[0].startswith("203.0.113.5 POST log 422 ")
+    assert lines[1].startswith("? POST ? 404 ")
+    assert "secret" not in caplog.text
+    assert "forged" not in caplog.text
+
+
 def test_a_path_is_posted_to(url: str) -> None:
     answer = until_closed(raw(url, b"GET /release HTTP/1.1\r\nhost: x\r\n\r\n"))
     assert answer.startswith(b"HTTP/1.1 405 ")
@@ -442,6 +456,7 @@ class Impostor:
     def __init__(self, answer: bytes, *, hang: bool = False) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.served = 0
         self._hang = threading.Event()
         self._answer = answer
         if not hang:
@@ -458,6 +473,7 @@ class Impostor:
             with connection:
                 try:
                     connection.recv(1 << 20)
+                    self.served += 1
                     connection.sendall(self._answer)
                     self._hang.wait(PATIENT)
                     connection.shutdown(socket.SHUT_WR)
@@ -504,6 +520,14 @@ def test_a_keeper_that_hangs_costs_no_more_than_the_time_given(world: Any) -> No
             pytest.raises(Unavailable),
         ):
             port.call("log", b"x")
+
+
+def test_a_keeper_that_always_says_at_once_again_is_not_hammered() -> None:
+    refusal = b"HTTP/1.1 429 Too Many\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    with Impostor(refusal) as impostor, closing_port(impostor.url, timeout=2.5) as port:
+        with pytest.raises(Unavailable, match="HTTP 429"):
+            port.call("log", b"x")
+        assert 1 <= impostor.served <= 3
 
 
 def test_nobody_at_the_door_is_unavailable() -> None:
