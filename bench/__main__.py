@@ -68,8 +68,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
     sizes = ["--mib", "64", "--memory-mib", "256"] if asked.quick else []
+    files = ["--mib", "64"] if asked.quick else []
     rounds = ["--rounds", "4"] if asked.quick else []
-    rows = [*measured("bench.seal", *sizes), *measured("bench.training", *rounds), *demo_rows(), *gas_rows()]
+    rows = [*measured("bench.seal", *sizes), *measured("bench.kubo", *files), *measured("bench.training", *rounds)]
+    rows += [*demo_rows(), *gas_rows()]
     OUT.mkdir(exist_ok=True)
     (OUT / "bench.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if asked.as_json:

@@ -47,11 +47,12 @@ class KuboStore:
         *,
         lock: Path,
         authorization: str | None = None,
+        gateway: str | None = None,
         patience: float = PATIENCE,
         timeout: float = TIMEOUT,
     ) -> None:
         """`lock` is a file that all writers of this machine share; the rest is as for `vault.ipfs.Kubo`."""
-        self._kubo = Kubo(address, authorization=authorization, patience=patience, timeout=timeout)
+        self._kubo = Kubo(address, authorization=authorization, gateway=gateway, patience=patience, timeout=timeout)
         self._lock = Lock(lock, what="The block store on kubo")
         # Held by callers, also while they wait for a batch to land; workers never take it.
         self._mutex = threading.RLock()

@@ -417,3 +417,49 @@ def test_reading_goes_on_while_a_batch_waits_for_the_node(node: StandIn, open_st
     going.set()
     store.flush()
     assert len(list(open_store().cids())) == 1101
+
+
+GATEWAY = [
+    standin.hangs,
+    standin.drops_the_line,
+    standin.cuts_the_reply,
+    standin.says_500,
+    standin.says_404,
+    standin.answers_web_pages,
+    standin.answers_packed,
+    standin.answers_without_end,
+    standin.promises_a_gigabyte,
+    standin.serves_another_block,
+]
+
+
+def test_blocks_come_through_the_gateway_where_there_is_one(node: StandIn, open_store: Open) -> None:
+    (cid,) = stored(open_store(), b"by the short way")
+    for told in (f"/ip4/127.0.0.1/tcp/{node.port}", [f"/ip4/0.0.0.0/tcp/{node.port}"]):
+        node.gateway = told
+        store = open_store()
+        assert store.has(cid)
+        node.calls.clear()
+        assert store.get(cid) == b"by the short way"
+        assert node.calls == ["GET"]
+
+
+@pytest.mark.parametrize("fault", GATEWAY, ids=lambda fault: fault.__name__)
+def test_a_gateway_that_fails_is_done_without(
+    node: StandIn, open_store: Open, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.ipfs._GATEWAY_TIMEOUT", 0.3)
+    (cid,) = stored(open_store(), b"by the long way")
+    node.gateway = f"/ip4/127.0.0.1/tcp/{node.port}"
+    node.script("gateway", fault)
+    store = open_store()
+    assert store.get(cid) == b"by the long way"
+    assert node.calls.count("GET") == 1
+
+
+@pytest.mark.parametrize("told", [None, 7, [], "", "/ip4/127.0.0.1/tcp/0", "/ip4/10.0.0.1/tcp/8080", "/unix/x", ["x"]])
+def test_a_gateway_elsewhere_or_nowhere_is_not_asked(node: StandIn, open_store: Open, told: object) -> None:
+    (cid,) = stored(open_store(), b"over the RPC")
+    node.gateway = told
+    assert open_store().get(cid) == b"over the RPC"
+    assert "GET" not in node.calls
