@@ -33,7 +33,7 @@ BATCH = 16 << 20  # bytes sent to the node at once
 _FLYING = 2  # batches under way, besides the one being filled
 _READ = 256 << 10
 _REMOVALS = 64  # blocks in one request
-_LOOKS = 2_000_000  # entries of lists; for each block that it removes, kubo looks through all of them
+_LOOKS = 500_000  # entries of lists; for each block that it removes, kubo looks through all of them
 
 _LOG = logging.getLogger(__name__)
 
@@ -157,7 +157,8 @@ class KuboStore:
                     self._bury()
                     self._read_back()
             self._release()
-            with contextlib.suppress(AllodError, KuboError):  # what was put is safe; this only makes room
+            # What was put is safe; this only makes room.
+            with contextlib.suppress(AllodError, KuboError), self._kubo.impatient():
                 self._sweep()
 
     def close(self) -> None:

@@ -239,6 +239,7 @@ def test_a_reply_that_was_acknowledged_and_lost_does_no_harm(node: StandIn, open
 
 def test_after_a_failure_the_next_flush_says_that_blocks_are_not_stored(node: StandIn, open_store: Open) -> None:
     store = open_store()
+    store.add(RAW, b"the first of many")
     node.script("dag/import", standin.says_503)
     with hurried(store), pytest.raises(Unavailable):
         store.put_many((Cid.of(RAW, b"%d" % number), b"%d" % number) for number in range(5000))
@@ -247,6 +248,19 @@ def test_after_a_failure_the_next_flush_says_that_blocks_are_not_stored(node: St
         store.flush()
     store.flush()
     assert stored(store, b"works again") == list(store.cids())
+
+
+def test_memory_holds_three_batches_at_most(node: StandIn, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 64 << 10)
+    store = open_store()
+    for number in range(300):
+        store.add(RAW, b"%d" % number * 1500)
+        held = sum(map(len, store._buffer.values())) + sum(
+            len(b) for batch, _ in store._flights for b in batch.values()
+        )
+        assert held <= 3 * (64 << 10)
+    store.flush()
+    assert len(list(store.cids())) == 300
 
 
 def test_a_failed_flush_is_told_once(node: StandIn, open_store: Open) -> None:
