@@ -140,6 +140,11 @@ class KuboNode(_Node):
             time.sleep(0.05)
         raise self._failed("kubo does not answer")
 
+    @property
+    def gateway(self) -> str:
+        """The URL of its gateway once it runs."""
+        return (self.folder / "gateway").read_text().strip()
+
     def _keep_address(self) -> None:
         """Let the node listen where it did before it was stopped."""
         config = self.folder / "config"

@@ -68,10 +68,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
     sizes = ["--mib", "64", "--memory-mib", "256"] if asked.quick else []
+    files = ["--mib", "64"] if asked.quick else []
     rounds = ["--rounds", "4"] if asked.quick else []
     consents = ["--consents", "1000", "--embedded", "100"] if asked.quick else []
     rows = [
         *measured("bench.seal", *sizes),
+        *measured("bench.kubo", *files),
         *measured("bench.index", *consents),
         *measured("bench.training", *rounds),
         *measured("bench.keeper"),

@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -23,8 +23,8 @@ import urllib3
 from ipfshttpclient import exceptions
 from ipfshttpclient.http_requests import ClientSync
 
-from core.errors import Denied, InvalidInput, Unavailable
-from vault.blocks import MAX_BLOCK, Data
+from core.errors import Corrupted, Denied, InvalidInput, Unavailable
+from vault.blocks import MAX_BLOCK, Data, verify_block
 from vault.car import encode_frame, encode_header
 from vault.cid import DAG_CBOR, RAW, Cid
 from vault.wire import Away, KuboError, Upload, printable, read_chunks
@@ -40,6 +40,9 @@ _TRIES = 3  # for an error that kubo reports
 _AWAY = {408, 429, 502, 503, 504}
 _BYTES = ("application/vnd.ipld.", "application/octet-stream", "text/plain")
 _JSON = ("application/json",)
+_GATEWAY_TIMEOUT = 10.0
+_HOST = re.compile(r"(?P<host>/(ip4|ip6|dns|dns4|dns6)/(?P<name>[^/]+))/tcp/")
+_TCP = re.compile(r"(?P<host>/(ip4|ip6|dns|dns4|dns6)/[^/]+)/tcp/(?P<port>\d{1,5})(/http)?")
 
 _Result = TypeVar("_Result")
 
@@ -113,14 +116,23 @@ class Kubo:
     """One kubo node by its RPC's multiaddress, such as `/ip4/127.0.0.1/tcp/5001`."""
 
     def __init__(
-        self, address: str, *, authorization: str | None = None, patience: float = PATIENCE, timeout: float = TIMEOUT
+        self,
+        address: str,
+        *,
+        authorization: str | None = None,
+        gateway: str | None = None,
+        patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
     ) -> None:
-        """`authorization` is the header that kubo's `API.Authorizations` asks for. Nothing is sent yet."""
+        """`authorization` is the header that kubo's `API.Authorizations` asks for; `gateway` is the URL of the node's
+        gateway, by default what its configuration says. Nothing is sent yet."""
         if authorization is not None and not authorization.isprintable():
             raise InvalidInput("The authorization for kubo is not one line of text.", hint="Such as: Bearer WORD")
         self.address = address
         self._patience, self._timeout = patience, timeout
         self._hurry = threading.Event()
+        self._gateway, self._gateway_known = gateway, gateway is not None
+        self._gateway_pools = urllib3.PoolManager(maxsize=8, retries=False)
         try:
             self._http = _Http(
                 address, "api/v0", offline=True, headers={"Authorization": authorization} if authorization else {}
@@ -136,6 +148,7 @@ class Kubo:
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close_session()
+        self._gateway_pools.clear()
 
     @contextmanager
     def impatient(self) -> Generator[None]:
@@ -172,13 +185,54 @@ class Kubo:
             raise self._nonsense(f"of {count} blocks sent it acknowledges others")
 
     def block(self, cid: Cid) -> bytes:
-        """The bytes that the node gives out as this block, unverified; `KuboError` if it has none."""
+        """The bytes that the node gives out as this block, unverified; `KuboError` if it has none.
+
+        Its gateway gives a block out three times as fast as its RPC, which writes 4 KiB at a time. Whatever is wrong
+        with the gateway's answer, it is not asked again.
+        """
+        if (gateway := self._known_gateway()) is not None:
+            try:
+                return self._from_gateway(gateway, cid)
+            except (Away, Corrupted):
+                self._gateway = None
 
         def get() -> bytes:
             with self._reply("block/get", [str(raw(cid))], {}, None, _BYTES) as reply:
                 return b"".join(self._pieces(reply, MAX_BLOCK))
 
         return self._patiently(get)
+
+    def _known_gateway(self) -> str | None:
+        if not self._gateway_known:
+            self._gateway_known = True
+            with suppress(KuboError, Denied, Unavailable):
+                (reply,) = self._json("config", ["Addresses.Gateway"], {}, count=1)
+                self._gateway = _gateway_url(reply.get("Value"), self.address)
+        return self._gateway
+
+    def _from_gateway(self, gateway: str, cid: Cid) -> bytes:
+        headers = {"Accept": "application/vnd.ipld.raw", "Cache-Control": "only-if-cached"}
+        with self._translated():
+            reply = self._gateway_pools.request(
+                "GET",
+                f"{gateway}/ipfs/{raw(cid)}?format=raw",
+                headers=headers,
+                timeout=urllib3.Timeout(connect=_CONNECT, read=min(self._timeout, _GATEWAY_TIMEOUT)),
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            try:
+                length = reply.headers.get("Content-Length", "")
+                if reply.status != 200 or not length.isdecimal() or int(length) > MAX_BLOCK:
+                    raise Away(f"HTTP {reply.status}")
+                data = reply.read(int(length))
+                if len(data) != int(length) or reply.read(1):
+                    raise Away("The reply was cut.")
+                verify_block(raw(cid), data)
+                return data
+            finally:
+                reply.close()
 
     def export(self, root: Cid, limit: int) -> Generator[bytes]:
         """The CAR of the DAG under `root` as it comes, unverified; not tried again, and at most `limit` bytes."""
@@ -378,6 +432,17 @@ class Kubo:
             f"kubo at {self.address} does not answer ({why}); it was tried for {self._patience:.0f} s.",
             hint="Start it (`ipfs daemon`) and do it again, or correct ALLOD_KUBO. Nothing that was stored is lost.",
         )
+
+
+def _gateway_url(value: object, address: str) -> str | None:
+    """The gateway's URL by the node's configuration, where it is on the host that we know the node by."""
+    host = _HOST.match(address)
+    for text in value if isinstance(value, list) else [value]:
+        found = _TCP.fullmatch(text) if isinstance(text, str) else None
+        if found and host and found["port"] != "0" and found["host"] in (host["host"], "/ip4/0.0.0.0", "/ip6/::"):
+            name = host["name"]
+            return f"http://[{name}]:{found['port']}" if ":" in name else f"http://{name}:{found['port']}"
+    return None
 
 
 def raw(cid: Cid) -> Cid:

@@ -33,7 +33,7 @@ BATCH = 16 << 20  # bytes sent to the node at once
 _FLYING = 2  # batches under way, besides the one being filled
 _READ = 256 << 10
 _REMOVALS = 64  # blocks in one request
-_LOOKS = 2_000_000  # entries of lists; for each block that it removes, kubo looks through all of them
+_LOOKS = 500_000  # entries of lists; for each block that it removes, kubo looks through all of them
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,11 +47,12 @@ class KuboStore:
         *,
         lock: Path,
         authorization: str | None = None,
+        gateway: str | None = None,
         patience: float = PATIENCE,
         timeout: float = TIMEOUT,
     ) -> None:
         """`lock` is a file that all writers of this machine share; the rest is as for `vault.ipfs.Kubo`."""
-        self._kubo = Kubo(address, authorization=authorization, patience=patience, timeout=timeout)
+        self._kubo = Kubo(address, authorization=authorization, gateway=gateway, patience=patience, timeout=timeout)
         self._lock = Lock(lock, what="The block store on kubo")
         # Held by callers, also while they wait for a batch to land; workers never take it.
         self._mutex = threading.RLock()
@@ -156,7 +157,8 @@ class KuboStore:
                     self._bury()
                     self._read_back()
             self._release()
-            with contextlib.suppress(AllodError, KuboError):  # what was put is safe; this only makes room
+            # What was put is safe; this only makes room.
+            with contextlib.suppress(AllodError, KuboError), self._kubo.impatient():
                 self._sweep()
 
     def close(self) -> None:

@@ -35,15 +35,15 @@ def test_a_vault_on_kubo_from_its_beginning_to_its_return(allod: Terminal, kubo:
 
     looked = ada("doctor")
     assert looked.code == 0, looked.out
-    parts = looked.data["parts"]
+    parts = looked.data["checks"]
     assert "0.43.0" in part(parts, "kubo")["seen"]
-    assert part(parts, "blocks")["mark"] == "works"
+    assert part(parts, "blocks")["state"] == "works"
 
     other = allod.at(tmp_path / "other", **on)
     assert other("vault", "restore", "--as", "ada", "--words-file", tmp_path / "words").code == 0
     assert other("vault", "get", 1, "--output", tmp_path / "back.txt").code == 0
     assert (tmp_path / "back.txt").read_text() == "something to keep\n"
-    assert other("vault", "rm", 1, "--yes").code == 0
+    assert other("vault", "rm", 1).code == 0
 
 
 def test_an_absent_node_is_said_with_what_to_do(allod: Terminal, kubo: KuboNode) -> None:

@@ -33,6 +33,7 @@ class StandIn:
         self.pins: set[Cid] = set()
         self.calls: list[str] = []
         self.version = "0.43.0"
+        self.gateway: object = "/ip4/127.0.0.1/tcp/0"
         self.closing = threading.Event()
         self._faults: dict[str, list[tuple[Fault, float]]] = {}
         self._lock = threading.Lock()
@@ -95,13 +96,22 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        """The gateway, which is on another port of a real node."""
         self.node.calls.append("GET")
-        self.reply(200, b"never asked for")
+        path = urlsplit(self.path).path.removeprefix("/ipfs/")
+        self.args, fault = [Cid.parse(path)], self.node.fault_at("gateway")
+        with suppress(OSError):
+            if fault is None or fault(self):
+                data = self.node.blocks.get(self.args[0].digest)
+                self.reply(412 if data is None else 200, data or b"", BLOCK)
+
+    def config(self) -> None:
+        self.say({"Key": "Addresses.Gateway", "Value": self.node.gateway})
 
     def do_POST(self) -> None:
         path = urlsplit(self.path).path.removeprefix("/api/v0/")
         self.options = parse_qs(urlsplit(self.path).query)
-        self.args = [Cid.parse(arg) for arg in self.options.get("arg", [])]
+        self.args = [Cid.parse(arg) for arg in self.options.get("arg", []) if path != "config"]
         self.node.calls.append(path)
         with suppress(OSError):
             fault = self.node.fault_at(path)

@@ -239,6 +239,7 @@ def test_a_reply_that_was_acknowledged_and_lost_does_no_harm(node: StandIn, open
 
 def test_after_a_failure_the_next_flush_says_that_blocks_are_not_stored(node: StandIn, open_store: Open) -> None:
     store = open_store()
+    store.add(RAW, b"the first of many")
     node.script("dag/import", standin.says_503)
     with hurried(store), pytest.raises(Unavailable):
         store.put_many((Cid.of(RAW, b"%d" % number), b"%d" % number) for number in range(5000))
@@ -247,6 +248,19 @@ def test_after_a_failure_the_next_flush_says_that_blocks_are_not_stored(node: St
         store.flush()
     store.flush()
     assert stored(store, b"works again") == list(store.cids())
+
+
+def test_memory_holds_three_batches_at_most(node: StandIn, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 64 << 10)
+    store = open_store()
+    for number in range(300):
+        store.add(RAW, b"%d" % number * 1500)
+        held = sum(map(len, store._buffer.values())) + sum(
+            len(b) for batch, _ in store._flights for b in batch.values()
+        )
+        assert held <= 3 * (64 << 10)
+    store.flush()
+    assert len(list(store.cids())) == 300
 
 
 def test_a_failed_flush_is_told_once(node: StandIn, open_store: Open) -> None:
@@ -417,3 +431,49 @@ def test_reading_goes_on_while_a_batch_waits_for_the_node(node: StandIn, open_st
     going.set()
     store.flush()
     assert len(list(open_store().cids())) == 1101
+
+
+GATEWAY = [
+    standin.hangs,
+    standin.drops_the_line,
+    standin.cuts_the_reply,
+    standin.says_500,
+    standin.says_404,
+    standin.answers_web_pages,
+    standin.answers_packed,
+    standin.answers_without_end,
+    standin.promises_a_gigabyte,
+    standin.serves_another_block,
+]
+
+
+def test_blocks_come_through_the_gateway_where_there_is_one(node: StandIn, open_store: Open) -> None:
+    (cid,) = stored(open_store(), b"by the short way")
+    for told in (f"/ip4/127.0.0.1/tcp/{node.port}", [f"/ip4/0.0.0.0/tcp/{node.port}"]):
+        node.gateway = told
+        store = open_store()
+        assert store.has(cid)
+        node.calls.clear()
+        assert store.get(cid) == b"by the short way"
+        assert node.calls == ["GET"]
+
+
+@pytest.mark.parametrize("fault", GATEWAY, ids=lambda fault: fault.__name__)
+def test_a_gateway_that_fails_is_done_without(
+    node: StandIn, open_store: Open, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.ipfs._GATEWAY_TIMEOUT", 0.3)
+    (cid,) = stored(open_store(), b"by the long way")
+    node.gateway = f"/ip4/127.0.0.1/tcp/{node.port}"
+    node.script("gateway", fault)
+    store = open_store()
+    assert store.get(cid) == b"by the long way"
+    assert node.calls.count("GET") == 1
+
+
+@pytest.mark.parametrize("told", [None, 7, [], "", "/ip4/127.0.0.1/tcp/0", "/ip4/10.0.0.1/tcp/8080", "/unix/x", ["x"]])
+def test_a_gateway_elsewhere_or_nowhere_is_not_asked(node: StandIn, open_store: Open, told: object) -> None:
+    (cid,) = stored(open_store(), b"over the RPC")
+    node.gateway = told
+    assert open_store().get(cid) == b"over the RPC"
+    assert "GET" not in node.calls

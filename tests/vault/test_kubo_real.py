@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
@@ -26,7 +27,7 @@ from vault.rootkey import RootKey
 from vault.segments import dek_commitment
 from vault.unixfs import walk
 from vault.vault import Vault
-from vault.wire import Upload
+from vault.wire import Away, Upload
 
 pytestmark = pytest.mark.needs_nodes
 
@@ -141,6 +142,20 @@ def test_blocks_are_copied_there_and_back(source: str, store: KuboStore, tmp_pat
             opened = open_payload(reader, sealed.payload, sealed.size, DEK, commit, VAULT, OBJECT)
             assert sum(map(len, opened)) == 40 << 20
     ours.close()
+
+
+def test_a_real_gateway_gives_out_what_is_there_and_looks_for_nothing_else(
+    kubo: KuboNode, store: KuboStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(1 << 20)
+    cid = store.add(RAW, data)
+    store.flush()
+    with contextlib.closing(Kubo(kubo.api, gateway=kubo.gateway)) as rpc:
+        monkeypatch.setattr(rpc, "_reply", None)  # the RPC cannot help out
+        assert rpc.block(cid) == data
+        assert rpc.block(cid) == data
+        with pytest.raises(Away, match="412"):
+            rpc._from_gateway(kubo.gateway, Cid.of(RAW, b"not there"))
 
 
 def test_garbage_collection_takes_nothing_that_was_flushed(kubo: KuboNode, store: KuboStore) -> None:
