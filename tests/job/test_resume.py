@@ -252,6 +252,20 @@ def test_a_trainer_that_stalls_is_replaced(run: Run, unbroken: Ended) -> None:
     assert ended(run, done) == unbroken
 
 
+def test_a_state_that_does_not_fit_the_model_is_given_up(run: Run, unbroken: Ended) -> None:
+    with pytest.raises(Killed):
+        run.go(at(6, die))
+    order = Order.decode(run.job.get("order.cbor"))
+    own = Checkpoints(run.job.folder, run.world.runner.keys.open(order.job_pk), order.job_id)
+    point = own.point()
+    assert point is not None
+    own.keep(point, 9, [b"not a run"])
+    done = run.go()
+    assert any("does not fit" in note for note in run.notes)
+    assert any("begins again at step 0" in note for note in run.notes)
+    assert ended(run, done) == unbroken
+
+
 # With a trainer of paper: what is used and what is paid, whatever becomes of the checkpoint.
 
 
