@@ -64,9 +64,9 @@ postgres:
 # kubo takes minutes to build on a new machine: it is built beside the tests that do not need it.
 test: check postgres ## Check everything and run all tests
 	@mkdir -p "$(ALLOD_TOOLS)"; nice -n 19 $(MAKE) -s tools > "$(ALLOD_TOOLS)/log" 2>&1 & \
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m "not needs_nodes" $(ARGS); first=$$?; \
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope -m "not needs_nodes" $(ARGS); first=$$?; \
 	wait || cat "$(ALLOD_TOOLS)/log"; \
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m needs_nodes $(ARGS); second=$$?; \
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope -m needs_nodes $(ARGS); second=$$?; \
 	if [ -n "$(ARGS)" ] && [ $$second = 5 ]; then second=0; fi; [ $$first = 0 ] && [ $$second = 0 ]
 
 bench: .venv/.ready ## Measure what we promise; writes bench/out/bench.json

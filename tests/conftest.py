@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ["ALLOD_CONFIG"] = os.devnull  # the settings of whoever runs the tests are not theirs
 
@@ -16,3 +18,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
     if report.skipped and os.environ.get("ALLOD_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and here nothing may be: {report.longrepr}"
+
+
+class ByTest(LoadScopeScheduling):
+    """Tests go to whichever process is free, but those of one walk together: each such file plays a whole story once.
+
+    (xdist's own groups do nothing under pytest 9.2, which no longer lets a plugin rename a test.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "walk" if nodeid.startswith("tests/walk/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByTest:
+    """Who runs what, with -n."""
+    return ByTest(config, log)

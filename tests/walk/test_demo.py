@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.needs_trainer,
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("training"),
 ]
 
 

@@ -31,7 +31,6 @@ def free_port() -> int:
 @pytest.mark.needs_trainer
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("training")
 def test_the_walk_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     script = "set -euo pipefail\n" + commands().replace("18545", str(free_port()))
