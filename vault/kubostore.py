@@ -29,7 +29,7 @@ from vault.cid import RAW, Cid
 from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Kubo, raw
 from vault.wire import Away, KuboError, Stream
 
-BATCH = 16 << 20  # bytes sent to the node at once
+BATCH = 32 << 20  # bytes sent to the node at once; each batch costs it some syncs of its disk
 _FLYING = 2  # batches under way, besides the one being filled
 _READ = 256 << 10
 _REMOVALS = 64  # blocks in one request

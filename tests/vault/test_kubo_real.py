@@ -232,6 +232,7 @@ def test_a_node_that_stays_dead_is_an_error_and_what_was_acknowledged_is_there_w
 
 def kill_while_sending(node: KuboNode, monkeypatch: pytest.MonkeyPatch, killed: threading.Event) -> None:
     """SIGKILL the node once, when a good part of the third batch is on its way."""
+    monkeypatch.setattr("vault.kubostore.BATCH", 16 << 20)
     plain, batches = Upload.__iter__, [0]
 
     def pieces(self: Upload) -> Iterator[Data]:
