@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import threading
 import time
@@ -214,6 +216,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.ready.set()
 
+    def work(self, bound: socket.socket) -> None:
+        """Serve until told to stop. A server that ends by itself takes its process along: nobody would notice else."""
+        self.run([bound])
+        if not self.should_exit:
+            LOG.critical("The keeper's server ended by itself; the process stops.")
+            os.kill(os.getpid(), signal.SIGTERM)
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 takes a free one. A taken port or a foreign address is `Busy`."""
@@ -256,7 +265,7 @@ def serving(
     }
     host, port = bound.getsockname()[:2]
     server = _Server(uvicorn.Config(service.app, **config))
-    thread = threading.Thread(target=server.run, args=([bound],), name="keeper-http", daemon=True)
+    thread = threading.Thread(target=server.work, args=(bound,), name="keeper-http", daemon=True)
     thread.start()
     while not server.ready.wait(0.1):
         if not thread.is_alive():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -295,6 +297,24 @@ def test_what_is_in_flight_is_finished_when_the_server_stops(world: Any, monkeyp
     assert until_closed(connection).startswith(b"HTTP/1.1 200 ")
     with pytest.raises(ConnectionRefusedError):
         raw(url)
+
+
+def test_a_server_that_ends_by_itself_ends_its_process(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    end = threading.Event()
+
+    async def main_loop(server: Any) -> None:
+        while not end.is_set():
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(keeper_http._Server, "main_loop", main_loop)
+    try:
+        with served(world.keepers[0]):
+            end.set()
+            assert told.wait(PATIENT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(world: Any) -> None:
