@@ -31,12 +31,13 @@ GRACE = 5.0  # seconds that what is under way may take to notice that the worker
 
 
 class Worker:
-    """One worker of one home. `run` in the main thread; `stop` from a signal handler or another thread."""
+    """One worker of one home, which ends soon after `stop` is set, as a signal handler does."""
 
     def __init__(
         self,
         settings: Settings,
         *,
+        stop: threading.Event | None = None,
         open_world: OpenWorld = World,
         look: float = LOOK,
         pauses: tuple[float, float] = (FIRST, LONGEST),
@@ -44,7 +45,7 @@ class Worker:
         """Take a slot and begin taking jobs; `Busy` if all slots are taken."""
         self._settings = settings
         self._look = look
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
         self._queued: set[str] = set()
         self._over: set[str] = set()
         self._closing = ExitStack()
@@ -64,7 +65,7 @@ class Worker:
         self._closing.callback(self._engine.close)
 
     def run(self, *, until_idle: bool = False) -> int:
-        """Work until `stop`, or until no job waits; how many jobs came to an end here."""
+        """Work until it is stopped, or until no job waits; how many jobs came to an end here."""
         while not self._stop.is_set():
             self._chain.look()
             self._fill_queue()
@@ -75,14 +76,13 @@ class Worker:
             self._stop.wait(self._look)
         return self._performer.ended
 
-    def stop(self) -> None:
-        """End soon: the trainer child is killed, and the job is left fit to go on."""
+    def close(self) -> None:
+        """Stop: the trainer child is killed, what is under way gets a moment to notice, and the slot is free.
+
+        The job is left fit to go on.
+        """
         self._stop.set()
         self._performer.kill_child()
-
-    def close(self) -> None:
-        """Stop, give what is under way a moment to notice, and free the slot."""
-        self.stop()
         self._performer.rest(GRACE)
         self._closing.close()
 

@@ -54,11 +54,15 @@ CALLS = {
     "job run": ["1"],
     "job settle": ["1", "--as", "tess"],
     "job verify": ["1"],
+    "job cancel": ["1", "--as", "tess"],
+    "job watch": ["1"],
+    "worker": ["--until-idle"],
     "doctor": [],
 }
 # These end in a refusal on the prepared home, each with its own kind of error.
 FAILING = {
     "job try": (["1", "What?"], "not-found"),
+    "job start": (["1", "--as", "tess"], "conflict"),
     "job verify": (["forged"], "verification-failed"),
     "job reclaim": (["1", "--as", "tess"], "refused"),
     "demo": (["--data", "/nowhere"], "not-found"),
