@@ -98,5 +98,6 @@ def _when_free(action: Callable[[], object]) -> None:
 
 
 def is_queued(job: Workspace) -> bool:
-    """Whether workers are to run the job: it was started, and it is neither a quote nor over."""
-    return bool(job.facts.get("queued")) and job.state not in (State.QUOTED, State.DONE)
+    """Whether workers have something to do for the job: it was started, it is no quote, and not all is published."""
+    facts = job.facts
+    return bool(facts.get("queued")) and job.state is not State.QUOTED and not facts.get("published")

@@ -19,7 +19,7 @@ from allod.performing import OpenWorld, Performer
 from allod.starting import is_queued
 from allod.workflow import Engine, prepare_file
 from allod.world import World
-from core.errors import Busy
+from core.errors import AllodError, Busy
 from core.files import Lock
 from core.settings import Settings
 from finetune.jobkey import open_runner
@@ -48,21 +48,21 @@ class Worker:
         self._stop = stop or threading.Event()
         self._queued: set[str] = set()
         self._over: set[str] = set()
-        self._closing = ExitStack()
         home = settings.home
-        runner = open_runner(home / "runner").account.address.hex()
-        self._name = runner
-        self.slot = self._take_slot()
-        self._chain = _ChainDoor(settings)
-        self._closing.callback(self._chain.close)
-        self._chain.look()
+        self._name = open_runner(home / "runner").account.address.hex()
         self._performer = Performer(settings, open_world, self._stop, pauses)
-        url = settings.database_url if _is_server(settings.database_url) else prepare_file(home / "workflows.db")
-        assert url is not None
-        self._engine = Engine(
-            url, f"allod-{runner}", self._executor(self.slot), self._performer.perform, look=min(1.0, look)
-        )
-        self._closing.callback(self._engine.close)
+        with ExitStack() as stack:
+            self.slot = self._take_slot(stack)
+            self._chain = _ChainDoor(settings)
+            stack.callback(self._chain.close)
+            self._chain.look()
+            url = settings.database_url
+            if url is None or url.startswith("sqlite"):
+                url = prepare_file(home / "workflows.db")
+            name, queue = self._executor(self.slot), f"allod-{self._name}"
+            self._engine = Engine(url, queue, name, self._performer.perform, look=min(1.0, look))
+            stack.callback(self._engine.close)
+            self._closing = stack.pop_all()
 
     def run(self, *, until_idle: bool = False) -> int:
         """Work until it is stopped, or until no job waits; how many jobs came to an end here."""
@@ -96,15 +96,18 @@ class Worker:
 
     def _fill_queue(self) -> None:
         for job in workspaces(self._settings.home / "jobs"):
-            if job.folder.name in self._over:
+            name = job.folder.name
+            if name in self._over:
                 continue
-            if job.state is State.DONE:
-                self._over.add(job.folder.name)
-            elif is_queued(job):
-                workflow = f"{job.folder.name}-{job.facts['queued']}"
-                if workflow not in self._queued:
-                    self._engine.add(workflow, job.folder.name)
-                    self._queued.add(workflow)
+            try:
+                queued, state, facts = is_queued(job), job.state, job.facts
+            except AllodError:
+                continue  # a damaged folder keeps no other job from running; `job show` tells of it
+            if queued and (workflow := f"{name}-{facts['queued']}") not in self._queued:
+                self._engine.add(workflow, name)
+                self._queued.add(workflow)
+            if state is State.DONE and not queued:
+                self._over.add(name)
 
     def _recover(self, workers: set[str]) -> None:
         for slot in range(1, SLOTS + 1):
@@ -113,10 +116,10 @@ class Worker:
                 with suppress(Busy), _slot_lock(self._settings.home, slot):  # nobody takes the slot meanwhile
                     self._engine.recover([name])
 
-    def _take_slot(self) -> int:
+    def _take_slot(self, stack: ExitStack) -> int:
         for slot in range(1, SLOTS + 1):
             with suppress(Busy):
-                self._closing.enter_context(_slot_lock(self._settings.home, slot))
+                stack.enter_context(_slot_lock(self._settings.home, slot))
                 return slot
         raise Busy(f"{SLOTS} workers serve this home already.", hint="Stop one of them, or let them work.")
 
@@ -144,10 +147,6 @@ def _slot_path(home: Path, slot: int) -> Path:
 
 def _slot_lock(home: Path, slot: int) -> Lock:
     return Lock(_slot_path(home, slot), what=f"Worker {slot} of this home")
-
-
-def _is_server(url: str | None) -> bool:
-    return url is not None and not url.startswith("sqlite")
 
 
 class _ChainDoor:
