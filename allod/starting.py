@@ -30,8 +30,8 @@ TURN_SECONDS = 300.0  # that a start waits for other starts of the same payer, o
 SIGNATURES = 8  # of one start, where somebody else's transactions use up the nonces
 
 
-def start(world: World, job: Workspace, payer: Account | None, base: Path, **facts: Any) -> None:
-    """Open the job and queue it; one that a crash left anywhere is queued again. `payer` is needed for a quote.
+def start(world: World, job: Workspace, payer: Account | None, base: Path | None, **facts: Any) -> None:
+    """Open the job and queue it; one that a crash left anywhere is queued again. A quote needs `payer` and `base`.
 
     `facts` go into the folder, for the worker. Where the chain goes away after the payer signed, the job is queued
     nevertheless, and the worker opens it.
@@ -44,7 +44,7 @@ def start(world: World, job: Workspace, payer: Account | None, base: Path, **fac
             job.note(**facts)
             EventLog(job.folder).add("queued")
             return
-        if payer is None:
+        if payer is None or base is None:
             raise InvalidInput("The job is not open yet.", hint="Start it as its payer.")
         if base_model_hash(base) != Recipe.decode(job.get("recipe.json")).base_hash:
             raise InvalidInput(
@@ -98,5 +98,6 @@ def _when_free(action: Callable[[], object]) -> None:
 
 
 def is_queued(job: Workspace) -> bool:
-    """Whether workers are to run the job: it was started, and it is neither a quote nor over."""
-    return bool(job.facts.get("queued")) and job.state not in (State.QUOTED, State.DONE)
+    """Whether workers have something to do for the job: it was started, it is no quote, and not all is published."""
+    facts = job.facts
+    return bool(facts.get("queued")) and job.state is not State.QUOTED and not facts.get("published")

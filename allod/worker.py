@@ -19,7 +19,7 @@ from allod.performing import OpenWorld, Performer
 from allod.starting import is_queued
 from allod.workflow import Engine, prepare_file
 from allod.world import World
-from core.errors import Busy
+from core.errors import AllodError, Busy
 from core.files import Lock
 from core.settings import Settings
 from finetune.jobkey import open_runner
@@ -31,12 +31,13 @@ GRACE = 5.0  # seconds that what is under way may take to notice that the worker
 
 
 class Worker:
-    """One worker of one home. `run` in the main thread; `stop` from a signal handler or another thread."""
+    """One worker of one home, which ends soon after `stop` is set, as a signal handler does."""
 
     def __init__(
         self,
         settings: Settings,
         *,
+        stop: threading.Event | None = None,
         open_world: OpenWorld = World,
         look: float = LOOK,
         pauses: tuple[float, float] = (FIRST, LONGEST),
@@ -44,27 +45,27 @@ class Worker:
         """Take a slot and begin taking jobs; `Busy` if all slots are taken."""
         self._settings = settings
         self._look = look
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
         self._queued: set[str] = set()
         self._over: set[str] = set()
-        self._closing = ExitStack()
         home = settings.home
-        runner = open_runner(home / "runner").account.address.hex()
-        self._name = runner
-        self.slot = self._take_slot()
-        self._chain = _ChainDoor(settings)
-        self._closing.callback(self._chain.close)
-        self._chain.look()
+        self._name = open_runner(home / "runner").account.address.hex()
         self._performer = Performer(settings, open_world, self._stop, pauses)
-        url = settings.database_url if _is_server(settings.database_url) else prepare_file(home / "workflows.db")
-        assert url is not None
-        self._engine = Engine(
-            url, f"allod-{runner}", self._executor(self.slot), self._performer.perform, look=min(1.0, look)
-        )
-        self._closing.callback(self._engine.close)
+        with ExitStack() as stack:
+            self.slot = self._take_slot(stack)
+            self._chain = _ChainDoor(settings)
+            stack.callback(self._chain.close)
+            self._chain.look()
+            url = settings.database_url
+            if url is None or url.startswith("sqlite"):
+                url = prepare_file(home / "workflows.db")
+            name, queue = self._executor(self.slot), f"allod-{self._name}"
+            self._engine = Engine(url, queue, name, self._performer.perform, look=min(1.0, look))
+            stack.callback(self._engine.close)
+            self._closing = stack.pop_all()
 
     def run(self, *, until_idle: bool = False) -> int:
-        """Work until `stop`, or until no job waits; how many jobs came to an end here."""
+        """Work until it is stopped, or until no job waits; how many jobs came to an end here."""
         while not self._stop.is_set():
             self._chain.look()
             self._fill_queue()
@@ -75,14 +76,13 @@ class Worker:
             self._stop.wait(self._look)
         return self._performer.ended
 
-    def stop(self) -> None:
-        """End soon: the trainer child is killed, and the job is left fit to go on."""
+    def close(self) -> None:
+        """Stop: the trainer child is killed, what is under way gets a moment to notice, and the slot is free.
+
+        The job is left fit to go on.
+        """
         self._stop.set()
         self._performer.kill_child()
-
-    def close(self) -> None:
-        """Stop, give what is under way a moment to notice, and free the slot."""
-        self.stop()
         self._performer.rest(GRACE)
         self._closing.close()
 
@@ -96,15 +96,18 @@ class Worker:
 
     def _fill_queue(self) -> None:
         for job in workspaces(self._settings.home / "jobs"):
-            if job.folder.name in self._over:
+            name = job.folder.name
+            if name in self._over:
                 continue
-            if job.state is State.DONE:
-                self._over.add(job.folder.name)
-            elif is_queued(job):
-                workflow = f"{job.folder.name}-{job.facts['queued']}"
-                if workflow not in self._queued:
-                    self._engine.add(workflow, job.folder.name)
-                    self._queued.add(workflow)
+            try:
+                queued, state, facts = is_queued(job), job.state, job.facts
+            except AllodError:
+                continue  # a damaged folder keeps no other job from running; `job show` tells of it
+            if queued and (workflow := f"{name}-{facts['queued']}") not in self._queued:
+                self._engine.add(workflow, name)
+                self._queued.add(workflow)
+            if state is State.DONE and not queued:
+                self._over.add(name)
 
     def _recover(self, workers: set[str]) -> None:
         for slot in range(1, SLOTS + 1):
@@ -113,10 +116,10 @@ class Worker:
                 with suppress(Busy), _slot_lock(self._settings.home, slot):  # nobody takes the slot meanwhile
                     self._engine.recover([name])
 
-    def _take_slot(self) -> int:
+    def _take_slot(self, stack: ExitStack) -> int:
         for slot in range(1, SLOTS + 1):
             with suppress(Busy):
-                self._closing.enter_context(_slot_lock(self._settings.home, slot))
+                stack.enter_context(_slot_lock(self._settings.home, slot))
                 return slot
         raise Busy(f"{SLOTS} workers serve this home already.", hint="Stop one of them, or let them work.")
 
@@ -144,10 +147,6 @@ def _slot_path(home: Path, slot: int) -> Path:
 
 def _slot_lock(home: Path, slot: int) -> Lock:
     return Lock(_slot_path(home, slot), what=f"Worker {slot} of this home")
-
-
-def _is_server(url: str | None) -> bool:
-    return url is not None and not url.startswith("sqlite")
 
 
 class _ChainDoor:

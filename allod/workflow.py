@@ -99,6 +99,9 @@ class Engine:
         """Let go; a job that is under way stays this worker's."""
         DBOS.destroy()
         _stages.pop()
+        logger = logging.getLogger("dbos")
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)  # it would keep this process's present stderr for good
 
 
 def _is_worth_saying(record: logging.LogRecord) -> bool:

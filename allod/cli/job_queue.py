@@ -44,11 +44,14 @@ def start(
 
     with world_of(screen) as world:
         row, folder = trainer.job_of(world, name)
-        account = unlock(screen, world, passphrase_file).account if folder.state is State.QUOTED else None
         facts: dict[str, Any] = {}
-        path = trainer.base_folder(world, base or str(folder.facts.get("base", trainer.DEMO_BASE)))
+        account, path = None, None
+        if folder.state is State.QUOTED or base is not None:
+            path = trainer.base_folder(world, base or str(folder.facts.get("base", trainer.DEMO_BASE)))
+        if folder.state is State.QUOTED:
+            account = unlock(screen, world, passphrase_file).account
         if base is not None:
-            facts["base"] = base if base == trainer.DEMO_BASE else str(path.resolve())
+            facts["base"] = base if base == trainer.DEMO_BASE else str(path)
         if heldout is not None:
             jobs.read_heldout(heldout)
             facts["heldout"] = str(heldout.resolve())
@@ -84,10 +87,8 @@ def cancel(
         if account.address != from_hex(folder.facts["payer"], 20):
             raise Denied("Only the job's payer cancels it.", hint="Act as its payer: --as NAME.")
         opening = SumTree.decode(folder.get("tree.cbor"))
-        answer = "not-open"
         if folder.state is State.QUOTED:
-            with folder.hold():
-                folder.note(queued=0)
+            answer = "not-open"
         elif folder.state in cancelling.BEFORE_RELEASE or (yes and not cancelling.is_earned(folder)):
             answer = cancelling.cancel(world.site(), folder, agreed=yes)
         else:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import Annotated
 
 import typer
 
-from allod.cli.shown import Screen, Shown, command
+from allod.cli.shown import Screen, Shown, command, plain
 
 app = typer.Typer()
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @command(app, "worker")
@@ -21,9 +23,13 @@ def worker(
     it; what it was at goes on at the next start. Start as many as the machine can train at once."""
     from allod.worker import Worker
 
-    with Worker(screen.settings) as one:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: one.stop())
-        screen.note(f"Worker {one.slot} takes the jobs of {screen.settings.home} (Ctrl-C stops it).")
-        ended = one.run(until_idle=until_idle)
+    stop = threading.Event()
+    former = [signal.signal(number, lambda *_: stop.set()) for number in _STOPS]
+    try:
+        with Worker(screen.settings, stop=stop) as one:
+            screen.say(f"Worker {one.slot} takes the jobs of {plain(screen.settings.home)} (Ctrl-C stops it).")
+            ended = one.run(until_idle=until_idle)
+    finally:
+        for number, handler in zip(_STOPS, former, strict=True):
+            signal.signal(number, handler)
     return Shown({"slot": one.slot, "jobs": ended}, [f"Worker {one.slot} stops; {ended} jobs came to an end here."])

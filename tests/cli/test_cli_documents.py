@@ -55,6 +55,9 @@ CALLS = {
     "job settle": ["1", "--as", "tess"],
     "job verify": ["1"],
     "chain verify": [],
+    "job cancel": ["1", "--as", "tess"],
+    "job watch": ["1"],
+    "worker": ["--until-idle"],
     "doctor": [],
     "keeper init": ["kept", "--index", "1", "--endpoint", "https://keeper.example"],
     "keeper audit": ["1"],
@@ -62,6 +65,7 @@ CALLS = {
 # These end in a refusal on the prepared home, each with its own kind of error.
 FAILING = {
     "job try": (["1", "What?"], "not-found"),
+    "job start": (["1", "--as", "tess"], "conflict"),
     "job verify": (["forged"], "verification-failed"),
     "job reclaim": (["1", "--as", "tess"], "refused"),
     "demo": (["--data", "/nowhere"], "not-found"),

@@ -15,6 +15,7 @@ import socket
 import stat
 import struct
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -300,8 +301,9 @@ def main(spec: dict[str, Any]) -> int:
     def open_world(settings: Settings) -> World:
         return AttackedWorld(settings, spec, attack)
 
-    with Worker(settings, open_world=open_world, look=0.05, pauses=(0.02, 0.5)) as worker:
-        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with Worker(settings, stop=stop, open_world=open_world, look=0.05, pauses=(0.02, 0.5)) as worker:
         worker.run(until_idle=True)
         attack.on = False  # the job is over
     sys.stdout.flush()

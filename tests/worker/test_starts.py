@@ -16,7 +16,7 @@ from tests.worker.forks import ForkServer
 from tests.worker.homes import DEPOSIT, FEE, LEAF, Home, quoted
 from tests.worker.outside import Prepared
 
-pytestmark = [pytest.mark.needs_trainer, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_trainer, pytest.mark.slow, pytest.mark.timeout(900)]
 
 STARTS = 100
 

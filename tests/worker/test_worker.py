@@ -27,7 +27,7 @@ from tests.worker.forks import ForkServer
 from tests.worker.homes import DEPOSIT, FEE, LEAF, Home, quoted
 from tests.worker.outside import Outside, Prepared
 
-pytestmark = [pytest.mark.needs_trainer, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_trainer, pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENCE = 60.0
 
@@ -159,6 +159,26 @@ def test_a_second_worker_takes_over_from_one_that_is_killed(site: Site) -> None:
     assert first.wait(PATIENCE) == -signal.SIGKILL
     site.ended(second)
     site.check("settled", LEAF + FEE)
+
+
+def test_a_job_goes_on_when_the_workflows_database_is_lost(site: Site) -> None:
+    worker = site.worker(pause=IN_TRAINING)
+    site.paused(worker)
+    worker.send(signal.SIGKILL)
+    worker.wait(PATIENCE)
+    for path in site.outside.home.glob("workflows.db*"):
+        path.unlink()
+    site.ended(site.worker())
+    site.check("settled", LEAF + FEE)
+
+
+def test_a_damaged_folder_keeps_no_other_job_from_running(site: Site) -> None:
+    job = site.job
+    other = site.outside.home / "jobs" / "0000000000000000"
+    other.mkdir()
+    (other / "state.json").write_bytes(b"{}")
+    site.ended(site.worker())
+    assert job.state is State.DONE
 
 
 def test_two_workers_share_three_jobs_and_run_each_once(
