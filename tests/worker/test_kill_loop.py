@@ -5,14 +5,16 @@ attacked: the worker is killed before and after every one, the child before and 
 started, and the job must end confirmed or settled within 30 seconds, with every UNIT accounted for.
 
 Two jobs are run: one of which a consent was refused, so that it settles, and one that confirms. Of the second those
-points are attacked that the first has none of the same kind of.
+points are attacked that the first has none of the same kind of. Files that are written into a folder which only later
+gets its name are equal points, seen by nobody: of them the first, a middle and the last are attacked.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,15 +154,27 @@ def courses(attempts: Attempts, prepare: Callable[..., tuple[Prepared, Home]]) -
 
 def attacks(courses: dict[str, Course]) -> Iterator[tuple[Course, list[object]]]:
     """Every attack, in one order."""
-    first = courses["settled"]
-    kinds = {kind for kind, _ in first.points}
-    rest = [point for point in courses["confirmed"].points if point[0] not in kinds]
-    for course, points in ((first, first.points), (courses["confirmed"], rest)):
+    first, second = courses["settled"], courses["confirmed"]
+    kinds = {_general(kind) for kind, _ in first.points}
+    rest = [point for point in second.points if _general(point[0]) not in kinds]
+    for course, points in ((first, _seen(first.points)), (second, _seen(rest))):
         for kind, nth in points:
             for side in ("before", "after"):
                 yield course, [kind, nth, side, "worker"]
                 if kind.startswith(FRAMES):
                     yield course, [kind, nth, side, "child"]
+
+
+def _general(kind: str) -> str:
+    """A kind without the names that differ from job to job."""
+    return re.sub("[0-9a-f]{16,}", "*", kind)
+
+
+def _seen(points: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """All points but those in a folder with a dot, which nobody looks at until it is renamed: first, middle, last."""
+    unseen = [point for point in points if "/." in point[0]]
+    few = {unseen[place] for place in (0, len(unseen) // 2, -1)} if unseen else set()
+    return [point for point in points if point not in unseen or point in few]
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
