@@ -25,6 +25,7 @@ from consent.order import Order
 from consent.recipe import Recipe
 from core.errors import Corrupted, InvalidInput, Unavailable
 from core.ids import ConsentId
+from finetune.access import Released as Shares
 from finetune.broker import UNSANDBOXED, Broker, Prepared, Progress, Report, measure, prepare, prepare_again
 from finetune.checkpoint import Checkpoints, Every, Point, destroy_checkpoint
 from finetune.ledger import Ledger, Tally
@@ -32,7 +33,7 @@ from finetune.licence import Licence
 from finetune.opening import licences_of
 from finetune.plan import Plan, decode_plan
 from finetune.recipe_settings import TrainSettings
-from finetune.releasing import add_refusals, open_doors, released_of
+from finetune.releasing import add_refusals, open_doors
 from finetune.scratch import Scratch
 from finetune.settle import tally_of, tell_totals
 from finetune.site import Site
@@ -49,22 +50,28 @@ DROPPED_BEFORE = "It took no further part after an earlier attempt."
 
 
 def train_job(
-    site: Site, job: Workspace, order: Order, recipe: Recipe, work: Work, trainer: TrainerProcess | None
+    site: Site,
+    job: Workspace,
+    order: Order,
+    recipe: Recipe,
+    work: Work,
+    shares: Mapping[ConsentId, Shares],
+    trainer: TrainerProcess | None,
 ) -> None:
-    """Train on what was released, or go on with it, and keep the adapter. `trainer` is a child that runs already."""
+    """Train on what `shares` open, or go on with it, and keep the adapter. `trainer` is a child that runs already."""
     from finetune.model.tokenizer import load_tokenizer
     from finetune.trainer import harden
 
     harden()
     site.report(Progress("read", note=UNSANDBOXED))
     job.put_adapter({})  # of an attempt that was cut short: the ledger will not tell of it
-    licences, released = licences_of(job), released_of(job, order)
-    if released:
-        taking = {consent: licences[consent] for consent in sorted(released)}
+    licences = licences_of(job)
+    if shares:
+        taking = {consent: licences[consent] for consent in sorted(shares)}
         watch = Watch(chain_look(site.market, taking, order.payer, order.counted, clock=site.clock), site.pace)
         with Scratch(job.folder) as scratch:
             tokenizer = load_tokenizer(work.base)
-            prepared, lacking = _prepare(site, job, order, recipe, licences, tokenizer, scratch, watch)
+            prepared, lacking = _prepare(site, job, order, recipe, licences, shares, tokenizer, scratch, watch)
             _enter(job, State.TRAINING)
             checkpoints = Checkpoints(job.folder, site.runner.keys.open(order.job_pk), order.job_id)
             with Ledger(job.ledger, order.job_id) as ledger:
@@ -90,6 +97,7 @@ def _prepare(
     order: Order,
     recipe: Recipe,
     licences: Mapping[ConsentId, Licence],
+    shares: Mapping[ConsentId, Shares],
     tokenizer: RecordTokenizer,
     scratch: Scratch,
     watch: Watch,
@@ -98,7 +106,7 @@ def _prepare(
     tally = tally_of(job, order)
     plan = _standing_plan(job, order, recipe, tally)
     watch.poll()  # before anything is opened
-    accesses = open_doors(site, job, order, licences, tally.dropped | set(watch.ended))
+    accesses = open_doors(site, order, licences, shares, tally.dropped | set(watch.ended))
     try:
         if plan is not None:
             return prepare_again(plan, accesses, tokenizer, recipe, scratch, watch, site.report)
@@ -150,7 +158,8 @@ class _Run:
     def train(self, checkpoints: Checkpoints, trainer: TrainerProcess | None) -> dict[str, bytes] | None:
         """The adapter's files; None if no step could be taken."""
         steps = self.prepared.plan.count_steps()
-        for lost in range(self.site.restarts + 1):
+        lost = 0
+        while True:
             with ExitStack() as stack:
                 child = trainer or stack.enter_context(self.site.trainer())
                 trainer = None
@@ -159,12 +168,12 @@ class _Run:
                 except TrainerLost as error:
                     child.close()
                     self.site.report(Progress("train", note=error.message))
-                    if lost == self.site.restarts:
+                    lost += 1
+                    if lost > self.site.restarts:
                         hint = f"{error.hint} Run the job again to go on from its last checkpoint, or settle it."
                         raise Unavailable(
-                            f"The trainer was lost {lost + 1} times. {error.message}", hint=hint.strip(), **error.detail
+                            f"The trainer was lost {lost} times. {error.message}", hint=hint.strip(), **error.detail
                         ) from None
-        raise AssertionError("the last loss raises")
 
     def _walk(self, checkpoints: Checkpoints, child: TrainerProcess, steps: int) -> dict[str, bytes] | None:
         plan, tally, report = self.prepared.plan, self.ledger.tally, self.site.report
@@ -178,7 +187,7 @@ class _Run:
             if self.before is None:
                 self.before = measure(child, self.tokenizer, self.work.heldout, plan.sequence, base=True)
             if point is not None:
-                child.restore(*checkpoints.state())
+                self._restore(checkpoints, child)
         start = 0 if point is None else point.step
         if point is None:
             self.ledger.start(plan.hash())
@@ -219,6 +228,14 @@ class _Run:
             self.site.report(Progress("train", note=f"{error.message} It is not used."))
             return None
         return point
+
+    def _restore(self, checkpoints: Checkpoints, child: TrainerProcess) -> None:
+        """Give the kept state to the child; one that does not fit, as after an upgrade, is never tried again."""
+        try:
+            child.restore(*checkpoints.state())
+        except Corrupted as error:
+            destroy_checkpoint(self.job.folder)
+            raise TrainerLost(f"{error.message} It is not used.") from None
 
     def _drop_ended(self, step: int) -> None:
         """Drop what ended before this attempt's first step, and tell of everything that ever was."""

@@ -67,36 +67,33 @@ def ask_keepers(site: Site, job: Workspace, order: Order, licences: Mapping[Cons
     job.put_value(SHARES, _shares_document(order, shares))
 
 
-def has_shares(job: Workspace, order: Order) -> bool:
-    """Whether the folder holds, undamaged, what keepers released to this job."""
+def kept_shares(job: Workspace, order: Order) -> dict[ConsentId, Shares] | None:
+    """What keepers released to this job, by consent, as the folder has it; None if that is not there, or damaged."""
     try:
-        return job.has(SHARES) and _read_shares(job, order) is not None
+        return _read_shares(job, order) if job.has(SHARES) else None
     except Corrupted:
-        return False
+        return None
 
 
 def open_doors(
-    site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence], ended: Iterable[ConsentId] = ()
+    site: Site,
+    order: Order,
+    licences: Mapping[ConsentId, Licence],
+    shares: Mapping[ConsentId, Shares],
+    ended: Iterable[ConsentId] = (),
 ) -> list[Access]:
-    """A door for every consent of which shares are kept and that has not ended, in the order of their ids.
+    """A door for every consent with shares that has not ended, in the order of their ids.
 
     A share opens for this job alone; an object whose shares do not open stays closed.
     """
     private = site.runner.keys.open(order.job_pk)
     accesses = []
-    for consent_id, shares in sorted(_read_shares(job, order).items()):
-        if consent_id in ended:
-            continue
+    for consent_id in sorted(shares.keys() - set(ended)):
         licence = licences[consent_id]
         access = Access(licence, consent_id, order, site.market.token.address, site.committee, site.blocks)
-        access.unlock(private, shares)
+        access.unlock(private, shares[consent_id])
         accesses.append(access)
     return accesses
-
-
-def released_of(job: Workspace, order: Order) -> frozenset[ConsentId]:
-    """The consents of which shares are kept."""
-    return frozenset(_read_shares(job, order))
 
 
 def _shares_document(order: Order, shares: Mapping[ConsentId, Shares]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from finetune.attempts import train_job
 from finetune.broker import Progress
 from finetune.ledger import cut_torn_entry
 from finetune.opening import RUN_SECONDS, finish_opening, licences_of, open_job
-from finetune.releasing import ask_keepers, has_shares
+from finetune.releasing import ask_keepers, kept_shares
 from finetune.settle import StatementHook, close_books, finish_job, outcome_of, post_end
 from finetune.site import Site
 from finetune.trainer_process import TrainerProcess
@@ -67,7 +67,7 @@ def release_stage(site: Site, job: Workspace) -> None:
     if not needs_training(job) or _is_over(site, job):
         return
     order = _order(job)
-    if not has_shares(job, order):
+    if kept_shares(job, order) is None:
         job.advance(State.RELEASING)
         site.report(Progress("release"))
         ask_keepers(site, job, order, licences_of(job))
@@ -81,10 +81,11 @@ def train_stage(site: Site, job: Workspace, work: Work, trainer: TrainerProcess 
     if not needs_training(job) or _is_over(site, job):
         return
     order, recipe = _order(job), Recipe.decode(job.get("recipe.json"))
-    if not has_shares(job, order):
+    shares = kept_shares(job, order)
+    if shares is None:
         raise Conflict("The keepers' shares of this job are not here.", hint="Release comes before training.")
     check_base(work.base, recipe)
-    train_job(site, job, order, recipe, work, trainer)
+    train_job(site, job, order, recipe, work, shares, trainer)
 
 
 def settle_stage(site: Site, job: Workspace, hook: StatementHook | None = None) -> None:

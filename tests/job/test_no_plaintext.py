@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,37 @@ def plain_name(path: str, home: Path) -> str:
     return re.sub(r"/\.([^/]+?)\.[a-z0-9_]{8}$", r"/.\1.TEMPORARY", name)
 
 
-def test_a_full_run_leaves_no_plaintext_and_opens_only_the_listed_files(tmp_path: Path, tiny_base: Path) -> None:
-    home = tmp_path / "home"
-    result = run("full", home, tiny_base)
-    assert result.returncode == 0, result.stderr.decode()[-2000:]
-    answer = json.loads(result.stdout)
+@dataclass
+class Whole:
+    """A world with a job that nothing has happened to yet, and a copy of it in which the job came to its end."""
+
+    home: Path
+    ended: Path
+    result: subprocess.CompletedProcess[bytes]
+    written: list[str]  # by whoever founded the world
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        assert self.result.returncode == 0, self.result.stderr.decode()[-2000:]
+        return dict(json.loads(self.result.stdout))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Whole:
+    home = tmp_path_factory.mktemp("whole") / "home"
+    founding = run("found", home, tiny_base)
+    assert founding.returncode == 0, founding.stderr.decode()[-2000:]
+    written = [plain_name(path, home) for path in json.loads(founding.stdout)["broker"]]
+    ended = Path(shutil.copytree(home, home.with_name("ended")))
+    return Whole(home, ended, run("full", ended, tiny_base), written)
+
+
+def test_a_full_run_leaves_no_plaintext_and_opens_only_the_listed_files(whole: Whole, tiny_base: Path) -> None:
+    answer, home = whole.answer, whole.ended
     assert (answer["state"], answer["outcome"], answer["refused"]) == ("done", "settled", 1)
-    assert_clean(home, tiny_base, result)
+    assert_clean(home, tiny_base, whole.result)
     listed = [line for line in WRITTEN.read_text().splitlines() if not line.startswith("#")]
-    written = {plain_name(path, home) for path in answer["broker"]}
+    written = {plain_name(path, home) for path in answer["broker"]} | set(whole.written)
     written |= {"child: " + path for path in answer["child"]}
     assert sorted(written) == listed
 
@@ -84,12 +107,10 @@ def test_a_run_that_loses_its_trainer_leaves_no_plaintext(tmp_path: Path, tiny_b
     assert_clean(home, tiny_base, result)
 
 
-def test_a_killed_run_leaves_no_plaintext_and_goes_on_to_the_very_same_end(tmp_path: Path, tiny_base: Path) -> None:
-    home, whole = tmp_path / "home", tmp_path / "whole"
-    result = run("found", home, tiny_base)
-    assert result.returncode == 0, result.stderr.decode()[-2000:]
-    shutil.copytree(home, whole)
-    unbroken = json.loads(run("full", whole, tiny_base).stdout)
+def test_a_killed_run_leaves_no_plaintext_and_goes_on_to_the_very_same_end(
+    whole: Whole, tmp_path: Path, tiny_base: Path
+) -> None:
+    unbroken, home = whole.answer, Path(shutil.copytree(whole.home, tmp_path / "home"))
     result = run("killed", home, tiny_base)
     assert result.returncode == -signal.SIGKILL
     assert_clean(home, tiny_base, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import finetune.checkpoint
 from consent.keeper.client import close_job
 from consent.order import Order
 from consent.recipe import Lora
@@ -252,6 +254,20 @@ def test_a_trainer_that_stalls_is_replaced(run: Run, unbroken: Ended) -> None:
     assert ended(run, done) == unbroken
 
 
+def test_a_state_that_does_not_fit_the_model_is_given_up(run: Run, unbroken: Ended) -> None:
+    with pytest.raises(Killed):
+        run.go(at(6, die))
+    order = Order.decode(run.job.get("order.cbor"))
+    own = Checkpoints(run.job.folder, run.world.runner.keys.open(order.job_pk), order.job_id)
+    point = own.point()
+    assert point is not None
+    own.keep(point, 9, [b"not a run"])
+    done = run.go()
+    assert any("does not fit" in note for note in run.notes)
+    assert any("begins again at step 0" in note for note in run.notes)
+    assert ended(run, done) == unbroken
+
+
 # With a trainer of paper: what is used and what is paid, whatever becomes of the checkpoint.
 
 
@@ -457,6 +473,16 @@ def test_a_broken_job_can_be_settled_instead_and_nothing_sealed_to_it_is_left(wo
         assert not (job2.folder / name).exists()
     assert not world.runner.keys.holds(Order.decode(job2.get("order.cbor")).job_pk)
     assert world.runner.keys.holds(order.job_pk)
+
+
+def test_a_full_disk_costs_checkpoints_and_not_the_training(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(finetune.checkpoint, "write_atomic", full)
+    done, notes = paper(world, world.job(["ada"], epochs=4), PaperTrainer())
+    assert done.outcome == "confirmed"
+    assert [note for note in notes if "could not be kept: No space left" in note]
 
 
 def test_all_that_is_sealed_to_a_job_is_gone_once_it_is_trained(world: World) -> None:

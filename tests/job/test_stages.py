@@ -9,7 +9,7 @@ from consent.order import Order
 from consent.tree import SumTree
 from core.encoding import encode_cbor
 from core.errors import Conflict
-from finetune.releasing import has_shares, open_doors, receipts_of
+from finetune.releasing import kept_shares, open_doors, receipts_of
 from finetune.site import Site
 from finetune.stages import open_stage, release_stage, settle_stage, train_stage
 from finetune.workspace import State, Workspace
@@ -96,7 +96,9 @@ def test_shares_are_kept_as_the_keepers_sealed_them_and_go_with_the_job(world: W
     site, work, job = site_of(world), world.work(), world.job(["ada"])
     order = open_stage(site, job, work, payer=world.trainer)
     release_stage(site, job)
-    (access,) = open_doors(site, job, order, {world.owners["ada"].consent_id: world.owners["ada"].licence})
+    shares, licences = kept_shares(job, order), {world.owners["ada"].consent_id: world.owners["ada"].licence}
+    assert shares is not None
+    (access,) = open_doors(site, order, licences, shares)
     assert len(access.objects) == 3
     kept = job.get("shares.cbor")
     assert not any(dek in kept for dek in access._deks.values())
@@ -120,7 +122,7 @@ def test_damaged_shares_are_asked_for_again_and_never_used(world: World, ports: 
         "not cbor": b"\xff" * 99,
     }[damage]
     job.put("shares.cbor", changed)
-    assert not has_shares(job, order)
+    assert kept_shares(job, order) is None
     with pytest.raises(Conflict, match="shares"):
         train_stage(site, job, work)
     release_stage(site, job)

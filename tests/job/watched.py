@@ -82,6 +82,7 @@ def main(mode: str, home: Path, base: Path) -> None:
     job = next(iter(workspaces(site.jobs))) if founded else world.job(["ada", "dario"], site, lora=lora)
     if mode == "found":
         world.close()
+        print(json.dumps({"broker": sorted(opened)}))
         return
     try:
         done = run_job(

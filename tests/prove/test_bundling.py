@@ -25,7 +25,7 @@ from finetune.provenance import (
 from finetune.run import run_job
 from tests.job.paper import PaperTrainer
 from tests.job.worlds import World
-from tests.prove.proofs import FORGER, Proof, history_of
+from tests.prove.proofs import FORGER, Proof, found, history_of
 
 pytestmark = pytest.mark.needs_trainer
 
@@ -126,16 +126,18 @@ def test_a_job_that_went_on_from_a_checkpoint_verifies(small_world: World, tmp_p
             raise ConnectionError
 
     bundle, often = tmp_path / "bundle", Every(steps=2)
-    site = small_world.site(trainer=lambda: PaperTrainer(fail), checkpoint=often)
-    job = small_world.job(["ada", "bruno"], site)
+    world = found(tmp_path / "world", small_world.base)  # one of its own, in which an owner revokes
+    site = world.site(trainer=lambda: PaperTrainer(fail), checkpoint=often)
+    job = world.job(["ada", "bruno"], site)
     with pytest.raises(ConnectionError):
-        run_job(site, job, small_world.work(), payer=small_world.trainer)
-    small_world.revoke("ada")
-    runner = small_world.runner.account
-    work = small_world.work(statement_hook=lambda of, tree: write_statement(of, tree, runner, bundle))
-    run_job(small_world.site(trainer=PaperTrainer, checkpoint=often), job, work)
-    bundle_job(job, history_of(small_world), bundle)
-    report = Proof(small_world, job, bundle).verify()
+        run_job(site, job, world.work(), payer=world.trainer)
+    world.revoke("ada")
+    runner = world.runner.account
+    work = world.work(statement_hook=lambda of, tree: write_statement(of, tree, runner, bundle))
+    run_job(world.site(trainer=PaperTrainer, checkpoint=often), job, work)
+    bundle_job(job, history_of(world), bundle)
+    report = Proof(world, job, bundle).verify()
+    world.close()
     assert report.vouched, [(one.slug, one.evidence) for one in report.findings if not one.holds]
     assert not {"shares.cbor", "checkpoint"} & {path.name for path in bundle.rglob("*")}
 

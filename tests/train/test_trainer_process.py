@@ -14,7 +14,7 @@ from core.errors import AllodError, Corrupted, InvalidInput, Unavailable
 from finetune.packing import Row, pack
 from finetune.recipe_settings import TrainSettings
 from finetune.train import Training
-from finetune.trainer_process import TrainerProcess, trainer_command, trainer_environment
+from finetune.trainer_process import TrainerLost, TrainerProcess, trainer_command, trainer_environment
 from tests.train.conftest import made_up_documents
 
 pytestmark = [
@@ -114,10 +114,10 @@ def test_prints_of_a_library_do_not_reach_the_pipe() -> None:
 ANSWER = "from finetune.frames import write_frame; import sys; out = sys.stdout.buffer\n"
 
 
-def liar(code: str) -> TrainerProcess:
+def liar(code: str, *, patience: float = 600) -> TrainerProcess:
     """A child that reads the first frame and then runs `code`."""
     begin = "from finetune.frames import read_frame; import sys; read_frame(sys.stdin.buffer)\n"
-    return TrainerProcess(command=[sys.executable, "-P", "-c", begin + ANSWER + code])
+    return TrainerProcess(command=[sys.executable, "-P", "-c", begin + ANSWER + code], patience=patience)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,28 @@ def test_a_child_that_dies_is_reported_with_its_status() -> None:
     with liar("import os; os.kill(os.getpid(), 9)") as child, pytest.raises(Unavailable) as caught:
         child.evaluate([])
     assert caught.value.detail == {"exit_status": -9}
+
+
+def test_a_child_that_gives_no_answer_is_lost_and_ended() -> None:
+    child = TrainerProcess(command=[sys.executable, "-c", "import sys; sys.stdin.buffer.read()"], patience=0.2)
+    with child, pytest.raises(TrainerLost, match=r"no answer for 0\.2 seconds"):
+        child.evaluate([])
+    assert child.pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
+
+
+def test_a_child_that_does_not_even_read_is_lost() -> None:
+    long = Row(list(range(200_000)), list(range(200_000)), list(range(200_000)))  # more than a pipe holds
+    child = TrainerProcess(command=[sys.executable, "-c", "import time; time.sleep(3600)"], patience=0.2)
+    with child, pytest.raises(TrainerLost, match="no answer"):
+        child.begin_step(0, [long])
+
+
+def test_a_child_that_answers_in_pieces_has_patience_for_each() -> None:
+    code = "write_frame(out, {'kind': 'evaluated', 'loss_micro': 1, 'tokens': 2})\n" * 3 + "sys.stdin.buffer.read()"
+    with liar(code, patience=60) as child:
+        assert [child.evaluate([]).tokens for _ in range(3)] == [2, 2, 2]
 
 
 def test_what_a_child_complains_is_kept_within_bounds() -> None:
