@@ -75,6 +75,7 @@ class Engine:
             "log_level": "ERROR",
             "enable_otlp": False,
             "sys_db_pool_size": 8,
+            "notification_listener_polling_interval_sec": look,  # that thread ends between two of its looks
         }
         DBOS(config=config)
         DBOS.listen_queues([queue])
