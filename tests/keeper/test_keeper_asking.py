@@ -157,7 +157,7 @@ def test_a_committee_that_is_away_for_a_while_is_waited_for(world: Any) -> None:
 
 def test_a_committee_that_stays_away_costs_no_more_than_the_patience(world: Any) -> None:
     ports = {index: Away(port, 10**9) for index, port in world.ports.items()}
-    with pytest.raises(Refused, match="does not answer"):
+    with pytest.raises(Unavailable, match="does not answer"):
         ask(world, ports, Patience(away=3, pause=0.01))
     assert all(port.left < 10**9 - 1 for port in list(ports.values())[:2])
 
