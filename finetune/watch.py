@@ -63,7 +63,7 @@ class Watch:
             return {}
         try:
             found = self._look()
-            while self._clock() - now > self._pace.seconds:  # it waited for an endpoint that was away: ask anew
+            while 0 < self._pace.seconds < self._clock() - now:  # it waited for an endpoint that was away: ask anew
                 now = self._clock()
                 found = self._look()
         except AllodError as error:
