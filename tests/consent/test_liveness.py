@@ -109,7 +109,7 @@ def test_a_node_that_takes_fewer_is_asked_for_fewer(refusal: Exception) -> None:
 
 def test_a_node_that_refuses_everything_is_not_asked_for_ever() -> None:
     node = Node(most=0)
-    with pytest.raises(Unavailable, match="OutOfGas"):
+    with pytest.raises(Refused, match="out of gas"):
         live(node.market, pairs(2_000))
     assert len(node.calls) < 10
     assert min(node.calls) <= FEWEST
