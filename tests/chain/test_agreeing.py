@@ -191,12 +191,16 @@ def test_a_keeper_decides_by_blocks_that_both_endpoints_answer_for(
     """The two blocks of one decision are pinned by hash at every endpoint."""
     diaries.transact(dev, "write", 5)
     chain = diaries.chain
-    watch = Watch([chain], clock=lambda: chain.block().timestamp)
-    sight = watch.look()
+
+    def new_watch() -> Watch:
+        """One that knows no answer yet."""
+        return Watch([chain], clock=lambda: chain.block().timestamp)
+
+    sight = new_watch().look()
     for block in (sight.safe, sight.latest):
         for endpoint in two:
             endpoint.asked.clear()
-        assert watch.call(diaries.address, diaries.encode("value"), block) == bytes(31) + b"\5"
+        assert new_watch().call(diaries.address, diaries.encode("value"), block) == bytes(31) + b"\5"
         for endpoint in two:
             ((method, params),) = endpoint.asked
             assert (method, params[1]) == (
@@ -205,7 +209,7 @@ def test_a_keeper_decides_by_blocks_that_both_endpoints_answer_for(
             )
     two[1].rule = change("eth_call", lambda true: "0x" + "00" * 32)
     with pytest.raises(Unavailable):
-        watch.call(diaries.address, diaries.encode("value"), sight.latest)
+        new_watch().call(diaries.address, diaries.encode("value"), sight.latest)
 
 
 def test_endpoints_come_from_one_setting(embedded: EmbeddedChain, tmp_path: Path, dev: Account) -> None:
