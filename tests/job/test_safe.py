@@ -14,11 +14,11 @@ from allod.nodes import AnvilNode
 from consent.chain.client import Block, Chain
 from consent.market import place
 from consent.market.place import Market
-from core.encoding import from_hex
+from core.encoding import from_hex, to_hex
 from core.errors import Unavailable
 from finetune.broker import Progress
 from finetune.opening import licences_of, open_job
-from finetune.releasing import open_doors
+from finetune.releasing import ask_keepers, kept_shares, refusals_of
 from finetune.run import run_job
 from finetune.watch import Pace
 from finetune.workspace import State
@@ -57,20 +57,22 @@ def test_a_release_before_safe_is_refused_and_after_empty_blocks_it_is_given(
     licences = licences_of(job)
     with monkeypatch.context() as patch:
         patch.setattr(Market, "await_safe", lambda *_: None)  # a runner that does not wait
-        early = open_doors(site, job, order, licences)
-        assert early.accesses == []
-        assert all(NOT_SAFE in reason for said in early.refused.values() for reason in said.values())
-        assert early.refused.keys() == licences.keys()
+        ask_keepers(site, job, order, licences)
+        assert kept_shares(job, order) == {}
+        early = refusals_of(job)
+        assert {entry["consent"] for entry in early} == {to_hex(consent) for consent in licences}
+        assert all(NOT_SAFE in said["reason"] for entry in early for said in entry["reasons"])
         opened = world.chain.block().number
         while world.chain.block("safe").number < opened - 1:
             world.chain.mine()
-        assert open_doors(site, job, order, licences).accesses == []  # one block short
+        ask_keepers(site, job, order, licences)
+        assert kept_shares(job, order) == {}  # one block short
         world.chain.mine()
         assert world.chain.block().number == opened + 32
-        doors = open_doors(site, job, order, licences)
-    assert (len(doors.accesses), doors.refused) == (2, {})
-    for access in doors.accesses:
-        access.close()
+        ask_keepers(site, job, order, licences)
+    shares = kept_shares(job, order)
+    assert shares is not None
+    assert (shares.keys(), refusals_of(job)) == (licences.keys(), [])
 
 
 @pytest.mark.needs_nodes
