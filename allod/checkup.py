@@ -262,7 +262,7 @@ def _chain_and_what_needs_it(settings: Settings) -> Iterator[Finding]:
         return
     with ExitStack() as closing:
         try:
-            from consent.chain.client import open_chain
+            from consent.chain.joining import open_chain
 
             chain = open_chain(settings.home, settings.rpc_url)
             closing.callback(chain.close)

@@ -118,7 +118,7 @@ class World:
     @cached_property
     def chain(self) -> Chain:
         """The chain: the RPC endpoint of the settings, else the embedded one, here or in the process that serves it."""
-        from consent.chain.client import open_chain
+        from consent.chain.joining import open_chain
 
         chain = self._chain
         if chain is None:
@@ -140,7 +140,7 @@ class World:
         """The chain as this home's keepers look at it: without patience, for what they wait for they refuse."""
         if self._chain is not None or self.settings.rpc_url is None:
             return self.chain
-        from consent.chain.client import open_chain
+        from consent.chain.joining import open_chain
 
         chain = open_chain(self.home, self.settings.rpc_url, chain_id=self._expected_chain())
         self._closing.callback(chain.close)

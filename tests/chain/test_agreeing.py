@@ -12,9 +12,10 @@ import pytest
 
 from consent.chain.account import Account
 from consent.chain.agreeing import AgreeingProvider
-from consent.chain.client import Chain, open_chain
+from consent.chain.client import Chain
 from consent.chain.contract import Contract, create
 from consent.chain.embedded import EmbeddedChain
+from consent.chain.joining import open_chain
 from consent.chain.jsonrpc import SERVER_ERROR, EmbeddedProvider, HttpProvider, RpcError
 from consent.chain.rpc import serving
 from consent.keeper.sight import Watch

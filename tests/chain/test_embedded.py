@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from consent.chain.account import Account
-from consent.chain.client import Chain, open_chain
+from consent.chain.client import Chain
 from consent.chain.contract import Contract, create
 from consent.chain.embedded import BLOCK_GAS_LIMIT, TIP, EmbeddedChain, developer
+from consent.chain.joining import open_chain
 from consent.chain.rpc import serving
 from consent.chain.store import BlockStore, LogRow
 from core.errors import Busy, Conflict, Corrupted, InvalidInput, NotFound, Refused, Unavailable
@@ -83,7 +84,7 @@ def test_a_second_opener_is_told_who_holds_the_chain(tmp_path: Path) -> None:
 
 
 def test_another_process_is_told_who_holds_the_chain(tmp_path: Path) -> None:
-    script = "import sys, pathlib; from consent.chain.client import open_chain; open_chain(pathlib.Path(sys.argv[1]))"
+    script = "import sys, pathlib; from consent.chain.joining import open_chain; open_chain(pathlib.Path(sys.argv[1]))"
     with EmbeddedChain(tmp_path / "chain"):
         done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode != 0

@@ -211,7 +211,7 @@ def test_reclaiming_waits_until_the_owners_time_is_over(lived_in: Terminal) -> N
     assert early.code == 5
     foreign = lived_in("job", "reclaim", "1", "--as", "ada")
     assert foreign.code == 3
-    from consent.chain.client import open_chain
+    from consent.chain.joining import open_chain
 
     with open_chain(lived_in.home) as chain:
         chain.advance(181 * 86400)

@@ -30,7 +30,7 @@ from consent.keeper.store import StoredLog
 from consent.market.paying import settle
 from consent.market.place import Market, Relayer
 from core.encoding import decode_cbor, encode_cbor
-from core.errors import Refused
+from core.errors import Refused, Unavailable
 from core.files import Lock
 from tests.keeper.processes import PATIENT, KeeperProcess, running
 
@@ -83,7 +83,7 @@ def test_a_job_is_released_to_while_n_minus_t_keepers_are_dead_and_not_beyond(
     assert found.liars == set()
 
     keepers[1].kill()
-    with pytest.raises(Refused, match="does not answer") as caught:
+    with pytest.raises(Unavailable, match="does not answer") as caught:
         ask(world, ports(keepers), patience=Patience(hedge=1.0, answer=PATIENT, away=0.2, pause=0.1))
     assert set(caught.value.detail["reasons"]) == {1, 2}
 
@@ -144,7 +144,7 @@ def test_a_refund_needs_q_alive_else_the_opening_tree_stands(world: Any, keepers
     said = close_job(ports(keepers), world.order, world.trainer, patience=HEDGED)
     assert sorted(said.released) == [1, 2]
     final = world.tree.lowered({leaf.consent_id: 0 for leaf in world.tree.leaves})
-    with pytest.raises(Refused, match="2 of the 3 keepers that are needed signed"):
+    with pytest.raises(Unavailable, match="2 of the 3 keepers that are needed signed"):
         collect_settlement(
             ports(keepers), world.committee, world.order, final, NO_STATEMENT, world.trainer, patience=HEDGED
         )
