@@ -85,12 +85,12 @@ class Performer:
             return "gone"
         recorder = Recorder(job)
         first, longest = self._pauses
-        patience = Patience(
-            lambda seconds: self._wait(seconds, job),
-            lambda error, seconds: record_error(job, "waiting", error, stage=stage, seconds=seconds),
-            first=first,
-            longest=longest,
-        )
+
+        def told(error: AllodError, seconds: float) -> None:
+            record_error(job, "waiting", error, stage=stage, seconds=seconds)
+
+        patience = Patience(lambda seconds: self._wait(seconds, job), told, first=first, longest=longest)
+        ending = Patience(self._pause, told, first=first, longest=longest)  # the wish must not end what fulfils it
         try:
             while True:
                 try:
@@ -98,7 +98,7 @@ class Performer:
                         lambda: self._attempt(stage, job, recorder), lambda: recorder.reached
                     )
                 except Cancelled:
-                    patience.try_until_done(lambda: self._end_early(job))  # and then there is less to do, or as much
+                    ending.try_until_done(lambda: self._end_early(job))  # and then there is less to do, or as much
         except Refused as error:
             record_error(job, "failed", error, stage=stage)
             return "refused"
@@ -166,6 +166,10 @@ class Performer:
             raise Stopping
         if is_wanted(job):
             raise Cancelled
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise Stopping
 
     def _wait(self, seconds: float, job: Workspace) -> None:
         left = seconds

@@ -27,7 +27,7 @@ from consent.market.place import Relayer
 from consent.order import Order
 from consent.tree import FEE, SumTree
 from core.encoding import from_hex, to_hex
-from core.errors import AllodError, InvalidInput, NotFound, Refused, Unavailable
+from core.errors import AllodError, InvalidInput, Refused, Unavailable
 from core.ids import ConsentId
 from finetune.broker import Progress
 from finetune.checkpoint import destroy_checkpoint
@@ -55,7 +55,8 @@ def _course(site: Site, order: Order) -> Course:
     for course in courses(site.market, order.payer):
         if course.opening.job_id == order.job_id:
             return course
-    raise NotFound("The chain knows no such job.", hint="Check the chain, or wait for its next block.")
+    # Its opening was in a block once: an endpoint lags, or a reorganisation is under way.
+    raise Unavailable("The chain does not show this job.", hint="Wait for its next block, or ask another endpoint.")
 
 
 def tally_of(job: Workspace, order: Order) -> Tally:
@@ -211,7 +212,7 @@ def _lowest(site: Site, job: Workspace, order: Order, opening: SumTree, signer: 
     lowest = closing.lowest(opening, terms, keep_fee=bool(job.adapter()))
     amounts = {leaf.consent_id: leaf.amount for leaf in lowest.leaves}
     for leaf in opening.leaves:
-        if leaf.consent_id in ended and tally.owed(leaf.consent_id):
+        if leaf.consent_id in ended and (tally.owed(leaf.consent_id) or leaf.consent_id in used):
             price = terms[leaf.consent_id]
             due = owed(price.flat, price.per_record_epoch, tally.owed(leaf.consent_id), leaf.amount)
             amounts[leaf.consent_id] = max(due, amounts[leaf.consent_id])

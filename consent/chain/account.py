@@ -52,6 +52,16 @@ def read_transaction(raw: bytes) -> Transaction:
         raise InvalidInput("These bytes are not a transaction of type 2.") from None
 
 
+def sender_of(raw: bytes) -> Address:
+    """Whose transaction it is, by its signature; `InvalidInput` for bytes that `read_transaction` would not take."""
+    import rlp  # type: ignore[import-untyped,unused-ignore]
+
+    read_transaction(raw)
+    *fields, parity, r, s = rlp.decode(raw[1:])
+    signature = r.rjust(32, b"\0") + s.rjust(32, b"\0") + bytes([27 + int.from_bytes(parity, "big")])
+    return recover(keccak(b"\x02" + rlp.encode(fields)), signature)
+
+
 class Account:
     """One key pair. `address` is its 20-byte EVM address."""
 

@@ -279,16 +279,20 @@ class Chain:
     def submit(self, prepared: Prepared, *, timeout: float = 180.0) -> Receipt:
         """Send a prepared transaction and wait until a block has it; sending one twice does it once.
 
-        A node that forgets it is sent it again. One that its contract reverted is `Refused`; none within `timeout`
-        seconds is `Unavailable`.
+        A node that forgets it is sent it again. One that its contract reverted is `Refused`; one whose nonce was taken
+        is so once a block shows by what: until then it may be by this one, in a block that the node does not show yet.
+        None within `timeout` seconds is `Unavailable`.
         """
         deadline, pause, known = time.monotonic() + timeout, 0.02, False
+        stale: AllodError | None = None
         while (receipt := self.receipt(prepared.tx_hash)) is None:
             if not known and not self.knows(prepared.tx_hash):
-                self._offer(prepared)
+                stale = self._offer(prepared)
                 known = True
                 continue
             if time.monotonic() > deadline:
+                if stale is not None:
+                    raise stale
                 raise Unavailable(
                     f"Transaction {to_hex(prepared.tx_hash)} is sent, but no block has it after {timeout:.0f} s.",
                     hint="Send the same transaction again later; it cannot happen twice.",
@@ -299,12 +303,16 @@ class Chain:
             raise self.reverted(receipt)
         return receipt
 
-    def _offer(self, prepared: Prepared) -> None:
+    def _offer(self, prepared: Prepared) -> AllodError | None:
+        """Send it; what a node says against it that may only be lagging behind, if it says so."""
         try:
             self.submit_raw(prepared.raw)
-        except AllodError:
+        except AllodError as error:
             if self.receipt(prepared.tx_hash) is None and not self.knows(prepared.tx_hash):
+                if error.detail.get("stale_nonce") and not self.sending.is_taken(prepared):
+                    return error
                 raise
+        return None
 
     def send(
         self,

@@ -15,17 +15,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from consent.chain.account import Account, Transaction
+from consent.chain.account import Account, Transaction, read_transaction, sender_of
 from consent.chain.answers import Receipt
 from consent.chain.outbox import Attempt, Fate, MemoryOutbox, Outbox, Outgoing
 from core.errors import AllodError, Busy, Refused, Unavailable
 from core.ids import Address
 
 if TYPE_CHECKING:
-    from consent.chain.client import Chain
+    from consent.chain.client import Chain, Prepared
 
 TRIES = 100
 TRANSFER_GAS = 21_000
+SEEN = 256  # blocks in which the taker of a nonce is looked for; an older one is believed without
 REORG = 8  # blocks before the first signing in which a reorganisation may still have put a transaction
 
 
@@ -184,6 +185,16 @@ class Sending:
             for sender, nonce, tx_hash in self._chain.transactions(number):
                 if (sender, nonce) == (ours.sender, ours.nonce):
                     return tx_hash not in ours.hashes
+        return False
+
+    def is_taken(self, prepared: Prepared) -> bool:
+        """Whether one of the newest blocks shows another transaction under the nonce of a prepared one."""
+        sender, wanted = sender_of(prepared.raw), read_transaction(prepared.raw).nonce
+        newest = self._chain.block().number
+        for number in range(newest, max(0, newest - SEEN) - 1, -1):
+            for who, nonce, tx_hash in self._chain.transactions(number):
+                if (who, nonce) == (sender, wanted):
+                    return tx_hash != prepared.tx_hash
         return False
 
     def _move(self, ours: Outgoing, signer: Account | None) -> bool:

@@ -42,19 +42,22 @@ class _Lane:
     """Threads that work on requests of one sort, and how many of these there are."""
 
     def __init__(self, limits: Limits, name: str) -> None:
-        self._most = limits.working
-        self._working = 0
+        self._limits = limits
+        self._working: Counter[bytes] = Counter()
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix=f"keeper-{name}")
 
-    async def run(self, keeper: Keeper, path: str, body: bytes) -> Answer | None:
-        """The keeper's answer, or None where there is too much to do already."""
-        if self._working >= self._most:
+    async def run(self, keeper: Keeper, path: str, body: bytes, client: bytes) -> Answer | None:
+        """The keeper's answer, or None where there is too much to do already, for all or for this client."""
+        most, of_one = self._limits.working, self._limits.working_of_one
+        if self._working.total() >= most or self._working[client] >= of_one:
             return None
-        self._working += 1
+        self._working[client] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, keeper.answer, path, body)
         finally:
-            self._working -= 1
+            self._working[client] -= 1
+            if not self._working[client]:
+                del self._working[client]
 
     def close(self) -> None:
         """Wait for what is being worked on."""
@@ -127,7 +130,7 @@ class _Service:
                     body += part
                     self._buffered += len(part)
             lane = self._revoking if path == "revoke" else self._others
-            answer = await lane.run(self._keeper, path, bytes(body))
+            answer = await lane.run(self._keeper, path, bytes(body), key_of(client))
         except TimeoutError:
             return _refusal(InvalidInput(f"The request did not arrive within {self._limits.body:g} seconds."), 408)
         finally:

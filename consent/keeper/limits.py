@@ -44,7 +44,8 @@ SIGNERS = Rate(200, 128 * WRITE)
 class Limits:
     """The bounds of a keeper's HTTP service. Times in seconds; the rest are counts and bytes.
 
-    `working` requests at most are worked on or wait for one of `threads`; revocations have as many of their own.
+    `working` requests at most, and `working_of_one` of one client address, are worked on or wait for one of `threads`;
+    revocations have as many of their own.
     """
 
     header: float = 10
@@ -55,6 +56,7 @@ class Limits:
     connections_of_one: int = 32
     buffered: int = 128 << 20
     working: int = 32
+    working_of_one: int = 16
     threads: int = 8
     rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import httpx
 import pytest
 
-from consent.chain.account import Account
+from consent.chain.account import Account, sender_of
 from consent.chain.client import Chain
 from consent.chain.contract import Contract, create
 from consent.chain.embedded import EmbeddedChain
-from consent.chain.jsonrpc import RpcError
+from consent.chain.jsonrpc import Provider, RpcError
+from core.encoding import to_hex
 from core.errors import InvalidInput, NotFound, Refused, Unavailable
 from core.ids import Address
 
@@ -172,6 +174,48 @@ def test_a_transaction_sent_twice_happens_once(chain: Chain, dev: Account) -> No
     first = chain.submit(prepared)
     assert chain.submit(prepared) == first
     assert chain.balance(NOBODY_KNOWN) == 5
+
+
+class Lagging:
+    """A node that shows a transaction in no block for the first `asks` questions about it, but knows its nonce used."""
+
+    def __init__(self, provider: Provider, tx_hash: bytes, asks: int) -> None:
+        self._provider, self._hash, self.asks = provider, to_hex(tx_hash), asks
+
+    def request(self, method: str, params: Sequence[Any]) -> Any:
+        if self.asks and method == "eth_sendRawTransaction":
+            raise RpcError(-32000, "nonce too low: next nonce 1, tx nonce 0")
+        result = self._provider.request(method, params)
+        if not self.asks:
+            return result
+        if method in ("eth_getTransactionReceipt", "eth_getTransactionByHash") and params[0] == self._hash:
+            self.asks -= 1
+            return None
+        if method == "eth_getBlockByNumber" and params[1]:
+            return {**result, "transactions": [tx for tx in result["transactions"] if tx["hash"] != self._hash]}
+        return result
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_node_that_lags_does_not_make_a_mined_transaction_look_lost(chain: Chain, dev: Account) -> None:
+    prepared = chain.prepare(dev, NOBODY_KNOWN, value=5)
+    receipt = chain.submit(prepared)
+    node = Lagging(chain._provider, prepared.tx_hash, asks=9)
+    assert Chain(node).submit(prepared) == receipt
+    assert node.asks == 0
+    with pytest.raises(Refused, match="nonce"):  # after all its time it is believed
+        Chain(Lagging(chain._provider, prepared.tx_hash, asks=10**6)).submit(prepared, timeout=0.1)
+
+
+def test_a_prepared_transaction_whose_nonce_another_took_is_refused_at_once(chain: Chain, dev: Account) -> None:
+    prepared = chain.prepare(dev, NOBODY_KNOWN, value=5)
+    assert sender_of(prepared.raw) == dev.address
+    chain.submit(chain.prepare(dev, NOBODY_KNOWN, value=6))
+    with pytest.raises(Refused, match="nonce"):
+        chain.submit(prepared, timeout=10**6)
+    assert chain.balance(NOBODY_KNOWN) == 6
 
 
 def test_a_nonce_that_another_program_used_is_replaced(chain: Chain, dev: Account) -> None:

@@ -274,6 +274,26 @@ def test_more_work_than_a_keeper_does_at_once_is_put_off(world: Any, monkeypatch
         assert until_closed(first).startswith(b"HTTP/1.1 200 ")
 
 
+def test_one_client_leaves_room_for_others(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    answer = world.keepers[0].answer
+
+    def slow(path: str, body: bytes) -> Any:
+        begun.set()
+        assert go_on.wait(PATIENT)
+        return answer(path, body)
+
+    monkeypatch.setattr(world.keepers[0], "answer", slow)
+    with served(world.keepers[0], working=2, working_of_one=1) as url:
+        first = raw(url, b"GET /service HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert begun.wait(PATIENT)
+        assert post(url, "/service", b"")[0] == 503
+        go_on.set()
+        assert until_closed(first).startswith(b"HTTP/1.1 200 ")
+        monkeypatch.undo()
+        assert post(url, "/service", b"")[0] == 200
+
+
 def test_bodies_in_memory_are_bounded_together(world: Any) -> None:
     with served(world.keepers[0], buffered=1000) as url:
         assert post(url, "/release", bytes(1001))[0] == 503

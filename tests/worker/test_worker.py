@@ -254,6 +254,17 @@ def test_cancelling_a_running_job_ends_it_only_when_what_is_owed_is_agreed_to(si
     assert site.job.adapter() == {}
 
 
+def test_a_cancellation_outlasts_a_chain_that_is_away(site: Site) -> None:
+    worker = site.worker(pause=IN_TRAINING)
+    site.paused(worker)
+    wish(site.job, agreed=True)
+    with site.outside.chain_away():
+        site.go()
+        until(site.waits)
+    site.ended(worker)
+    site.check("settled", LEAF)
+
+
 def test_a_wish_that_was_not_agreed_to_stops_nothing_after_a_release(site: Site) -> None:
     worker = site.worker(pause=IN_TRAINING)
     site.paused(worker)
