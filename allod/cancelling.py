@@ -18,7 +18,7 @@ from consent.tree import FEE, SumTree
 from core.errors import Busy, Refused
 from core.ids import ConsentId
 from finetune.ledger import cut_torn_entry, owed
-from finetune.opening import finish_opening, licences_of
+from finetune.opening import finish_opening, follow_opening, licences_of
 from finetune.releasing import receipts_of
 from finetune.settle import close_books, finish_job, outcome_of, post_end, tally_of
 from finetune.site import Site
@@ -79,6 +79,7 @@ def carry_out(site: Site, job: Workspace) -> Answer:
         if job.state is State.QUOTED:
             job.shred(WISH)
             return "not-open"
+        follow_opening(site, job)
         order = Order.decode(job.get("order.cbor"))
         if job.state is not State.DONE:
             cut_torn_entry(job.ledger, order.job_id)

@@ -23,7 +23,7 @@ from finetune.broker import Progress
 from finetune.licence import Licence
 from finetune.quote import Quote
 from finetune.site import Site
-from finetune.workspace import State, Workspace, licence_name
+from finetune.workspace import SHARES, State, Workspace, licence_name
 
 RUN_SECONDS = 24 * 3600  # from opening to the moment the opening tree can be claimed whatever happens
 
@@ -114,8 +114,36 @@ def finish_opening(site: Site, job: Workspace) -> Order:
     return opened
 
 
+def follow_opening(site: Site, job: Workspace) -> None:
+    """Read the opening again as long as no share rests on it, and send it again if no block has it any more.
+
+    A reorganisation may have put it into a block of another time: then the job has another id than was noted.
+    """
+    if job.state not in (State.OPEN, State.RELEASING) or job.has(SHARES) or not job.has("opening.cbor"):
+        return
+    stored = job.get_value("opening.cbor")
+    receipt = site.market.chain.submit(Prepared(stored["raw"], stored["hash"]))
+    opened = read_opening(site.market, Order.decode(stored["order"]), receipt).encode()
+    note_transaction(job, "open", receipt)
+    if opened != job.get("order.cbor"):
+        job.put("order.cbor", opened)
+        job.note(job_id=to_hex(Order.decode(opened).job_id))
+
+
+def await_opening(site: Site, job: Workspace) -> None:
+    """Wait until the chain calls the opening safe, because before that every keeper refuses."""
+    note = "waiting until the chain calls the opening safe: {} blocks"
+    while True:
+        (opened,) = (entry["block"] for entry in job.get_value("transactions.json") if entry["what"] == "open")
+        site.market.await_safe(opened, lambda missing: site.report(Progress("release", note=note.format(missing))))
+        known = job.get("order.cbor"), job.get("transactions.json")
+        follow_opening(site, job)
+        if known == (job.get("order.cbor"), job.get("transactions.json")):
+            return
+
+
 def note_transaction(job: Workspace, what: str, receipt: Receipt) -> None:
-    """Add a transaction to the job's list; noting one twice changes nothing."""
+    """Add a transaction to the job's list; one that is noted already keeps its place, with its block of now."""
     listed: list[dict[str, Any]] = job.get_value("transactions.json") if job.has("transactions.json") else []
     entry = {
         "what": what,
@@ -123,8 +151,11 @@ def note_transaction(job: Workspace, what: str, receipt: Receipt) -> None:
         "gas": receipt.gas_used,
         "block": receipt.block_number,
     }
-    if all(other["hash"] != entry["hash"] for other in listed):
-        job.put_value("transactions.json", [*listed, entry])
+    noted = [entry if other["hash"] == entry["hash"] else other for other in listed]
+    if entry not in noted:
+        noted.append(entry)
+    if noted != listed:
+        job.put_value("transactions.json", noted)
 
 
 def _draft(site: Site, job: Workspace, payer: Account, seconds: int) -> tuple[Order, list[Licence], list[int]]:

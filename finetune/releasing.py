@@ -24,23 +24,17 @@ from finetune.access import Released as Shares
 from finetune.broker import Progress
 from finetune.licence import Licence
 from finetune.site import Site
-from finetune.workspace import Workspace
-
-SHARES = "shares.cbor"
+from finetune.workspace import SHARES, Workspace
 
 
 def ask_keepers(site: Site, job: Workspace, order: Order, licences: Mapping[ConsentId, Licence]) -> None:
     """Hand in the tree, then ask t keepers for every consent's objects. Receipts, refusals and then the shares go to
     the job's folder.
 
-    It waits first until the chain calls the opening safe, because before that every keeper refuses.
     `Refused` only if too few keepers took the tree: then nothing can be released at all. `Unavailable` where keepers
     that do not answer could make the difference: nobody is left out of a job because a keeper was away for a minute.
     """
     private = site.runner.keys.open(order.job_pk)
-    (opened,) = (entry["block"] for entry in job.get_value("transactions.json") if entry["what"] == "open")
-    note = "waiting until the chain calls the opening safe: {} blocks"
-    site.market.await_safe(opened, lambda missing: site.report(Progress("release", note=note.format(missing))))
     tree = SumTree.decode(job.get("tree.cbor"))
     recipe = job.get("recipe.json")
     failed = deposit_tree(site.keepers, order, tree, enough=site.committee.t, patience=site.patience)

@@ -33,7 +33,7 @@ from finetune.broker import Progress
 from finetune.checkpoint import destroy_checkpoint
 from finetune.ledger import Tally, cut_torn_entry, owed, read_ledger
 from finetune.licence import Licence
-from finetune.opening import finish_opening, licences_of, note_transaction
+from finetune.opening import finish_opening, follow_opening, licences_of, note_transaction
 from finetune.releasing import receipts_of, refusals_of
 from finetune.site import Site
 from finetune.workspace import State, Workspace
@@ -126,6 +126,7 @@ def settle_job(site: Site, job: Workspace, payer: Account) -> SumTree:
     with job.hold():
         if job.state is State.OPENING:
             finish_opening(site, job)
+        follow_opening(site, job)
         order = Order.decode(job.get("order.cbor"))
         if payer.address != order.payer:
             raise InvalidInput(

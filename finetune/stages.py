@@ -19,7 +19,14 @@ from core.errors import Conflict, InvalidInput, Refused, Unavailable
 from finetune.attempts import train_job
 from finetune.broker import Progress
 from finetune.ledger import cut_torn_entry
-from finetune.opening import RUN_SECONDS, finish_opening, licences_of, open_job
+from finetune.opening import (
+    RUN_SECONDS,
+    await_opening,
+    finish_opening,
+    follow_opening,
+    licences_of,
+    open_job,
+)
 from finetune.releasing import ask_keepers, kept_shares
 from finetune.settle import StatementHook, close_books, finish_job, outcome_of, post_end
 from finetune.site import Site
@@ -70,7 +77,8 @@ def release_stage(site: Site, job: Workspace) -> None:
     if kept_shares(job, order) is None:
         job.advance(State.RELEASING)
         site.report(Progress("release"))
-        ask_keepers(site, job, order, licences_of(job))
+        await_opening(site, job)
+        ask_keepers(site, job, _order(job), licences_of(job))
 
 
 def train_stage(site: Site, job: Workspace, work: Work, trainer: TrainerProcess | None = None) -> None:
@@ -117,6 +125,7 @@ def _order(job: Workspace) -> Order:
 
 def _is_over(site: Site, job: Workspace) -> bool:
     """Whether the chain shows the end of the job; then its books are closed."""
+    follow_opening(site, job)
     order = _order(job)
     cut_torn_entry(job.ledger, order.job_id)
     outcome = outcome_of(site, order)

@@ -44,6 +44,7 @@ NEXT: dict[State, frozenset[State]] = {
     State.DONE: frozenset(),
 }
 
+SHARES = "shares.cbor"
 DOCUMENTS = frozenset(
     {
         "recipe.json",  # what is trained and how
@@ -53,7 +54,7 @@ DOCUMENTS = frozenset(
         "opening.cbor",  # what `open` was or will be called with, and the raw transaction
         "order.cbor",  # the job as the chain has it
         "receipts.cbor",  # the keepers' receipts
-        "shares.cbor",  # what keepers released, sealed to the job's key: closed for good once that is destroyed
+        SHARES,  # what keepers released, sealed to the job's key: closed for good once that is destroyed
         "refusals.json",  # who was not opened, and each keeper's reason
         "reading.json",  # per consent: records, tokens, and places that could not be read
         "plan.cbor",

@@ -88,6 +88,22 @@ def test_a_runner_waits_for_safe_and_a_development_chain_makes_the_blocks(world:
 
 @pytest.mark.needs_nodes
 @pytest.mark.needs_trainer
+def test_an_opening_that_a_reorganisation_moved_is_read_again(world: World) -> None:
+    for _ in range(40):
+        world.chain.mine()
+    site, job = world.site(trainer=PaperTrainer), world.job(["ada", "bruno"])
+    first = open_job(site, job, world.trainer)
+    world.chain.request("anvil_reorg", 1, [])
+    world.chain.advance(100)
+    done = run_job(site, job, world.work(), payer=world.trainer)
+    assert (done.outcome, done.refusals) == ("confirmed", [])
+    assert done.order.job_id != first.job_id
+    assert job.facts["job_id"] == to_hex(done.order.job_id)
+    assert [entry["what"] for entry in done.transactions] == ["open", "confirm"]
+
+
+@pytest.mark.needs_nodes
+@pytest.mark.needs_trainer
 def test_a_chain_that_goes_away_in_the_middle_costs_its_absence_and_not_the_job(world: World, node: AnvilNode) -> None:
     provider, missed = world.chain._provider, threading.Event()
     honest = provider._post  # type: ignore[attr-defined]
