@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,8 @@ class TrainerProcess:
     ) -> None:
         self._patience = patience
         self._stalled = False
+        self._deadline: float | None = None
+        self._over = threading.Event()
         self._command = list(command or trainer_command())
         self._environment = dict(environment or trainer_environment())
         self._process: subprocess.Popen[bytes] | None = None
@@ -118,6 +121,7 @@ class TrainerProcess:
         )
         self._drain = threading.Thread(target=self._keep_stderr, name="trainer-stderr", daemon=True)
         self._drain.start()
+        threading.Thread(target=self._watch, name="trainer-watch", daemon=True).start()
         return self
 
     def begin(self, settings: TrainSettings, adapter: Mapping[str, bytes] | None = None) -> None:
@@ -234,6 +238,7 @@ class TrainerProcess:
         """Close the pipe, which ends an idle child, and reap it; one that does not end is killed."""
         if self._process is None:
             return
+        self._over.set()
         with contextlib.suppress(OSError):
             self._input().close()
         try:
@@ -318,13 +323,19 @@ class TrainerProcess:
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
         """Within it the child has `patience` seconds; then it is killed, which ends any read or write of its pipes."""
-        timer = threading.Timer(self._patience, self._end_stalled)
-        timer.daemon = True
-        timer.start()
+        self._deadline = time.monotonic() + self._patience
         try:
             yield
         finally:
-            timer.cancel()
+            self._deadline = None
+
+    def _watch(self) -> None:
+        """One thread for all waits: a timer for each would cost more than a small step's frames."""
+        while not self._over.wait(min(1.0, self._patience / 4)):
+            deadline = self._deadline
+            if deadline is not None and time.monotonic() > deadline:
+                self._end_stalled()
+                return
 
     def _end_stalled(self) -> None:
         self._stalled = True
