@@ -18,6 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,16 +41,16 @@ def find_program(name: str) -> str:
     return path
 
 
-class _Node:
+class _Node(ABC):
     """A child process with a log file in its folder; `start` after `stop` or `kill` goes on with the same state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._child: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def start(self) -> None:
         """Start the node and wait until it answers; `Unavailable` with its log's end if it does not."""
-        raise NotImplementedError
 
     def _spawn(self, words: list[str], environment: dict[str, str] | None = None) -> None:
         with (self.folder / "log").open("ab") as log:

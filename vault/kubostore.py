@@ -195,7 +195,7 @@ class KuboStore:
         """What the operator should know about the node, in whole sentences."""
         version = self.version()
         number = tuple(int(part) for part in version.split("-")[0].split("+")[0].split(".")[:2])
-        tested = f"{_dotted(OLDEST)} to {_dotted(NEWEST)}"
+        tested = " to ".join(".".join(map(str, version)) for version in (OLDEST, NEWEST))
         if number < OLDEST:
             return [f"kubo {version} is older than what Allod is tested with ({tested}): upgrade it."]
         if number > NEWEST:
@@ -445,7 +445,3 @@ class KuboStore:
 
 def _failed(what: str, error: KuboError) -> Unavailable:
     return Unavailable(f"kubo cannot {what}: {error}.", hint="Look into kubo's log, and whether its disk is full.")
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))

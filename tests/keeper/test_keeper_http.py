@@ -253,7 +253,8 @@ def test_too_many_connections_of_all_are_turned_away(world: Any) -> None:
         assert until_closed(raw(url)).startswith(b"HTTP/1.1 503 ")
 
 
-def test_more_work_than_a_keeper_does_at_once_is_put_off(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def held_back(world: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """The first keeper answers nothing before the second event is set; the first one tells that it was asked."""
     begun, go_on = threading.Event(), threading.Event()
     answer = world.keepers[0].answer
 
@@ -263,6 +264,11 @@ def test_more_work_than_a_keeper_does_at_once_is_put_off(world: Any, monkeypatch
         return answer(path, body)
 
     monkeypatch.setattr(world.keepers[0], "answer", slow)
+    return begun, go_on
+
+
+def test_more_work_than_a_keeper_does_at_once_is_put_off(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = held_back(world, monkeypatch)
     with served(world.keepers[0], working=1) as url:
         first = raw(url, b"GET /service HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert begun.wait(PATIENT)
@@ -275,15 +281,7 @@ def test_more_work_than_a_keeper_does_at_once_is_put_off(world: Any, monkeypatch
 
 
 def test_one_client_leaves_room_for_others(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    answer = world.keepers[0].answer
-
-    def slow(path: str, body: bytes) -> Any:
-        begun.set()
-        assert go_on.wait(PATIENT)
-        return answer(path, body)
-
-    monkeypatch.setattr(world.keepers[0], "answer", slow)
+    begun, go_on = held_back(world, monkeypatch)
     with served(world.keepers[0], working=2, working_of_one=1) as url:
         first = raw(url, b"GET /service HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert begun.wait(PATIENT)
@@ -301,15 +299,7 @@ def test_bodies_in_memory_are_bounded_together(world: Any) -> None:
 
 
 def test_what_is_in_flight_is_finished_when_the_server_stops(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    answer = world.keepers[0].answer
-
-    def slow(path: str, body: bytes) -> Any:
-        begun.set()
-        assert go_on.wait(PATIENT)
-        return answer(path, body)
-
-    monkeypatch.setattr(world.keepers[0], "answer", slow)
+    begun, go_on = held_back(world, monkeypatch)
     with served(world.keepers[0]) as url:
         connection = raw(url, b"GET /service HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert begun.wait(PATIENT)
