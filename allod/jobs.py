@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from finetune.model.tokenizer import RecordTokenizer
     from finetune.trainer_process import TrainerProcess
 
-BUNDLE = "bundle"
+BUNDLES = "bundles"
 MAX_NEW_TOKENS = 64
 Heldout = Mapping[str, Sequence[Mapping[str, Any]]]
 OnTrained = Callable[["TrainerProcess", "RecordTokenizer"], None]
 
 
 def bundle_of(job: Workspace) -> Path:
-    """Where a job's adapter and its provenance lie."""
-    return job.folder / BUNDLE
+    """Where a job's adapter and its provenance lie: outside of its folder, for all of it is public."""
+    old = job.folder / "bundle"  # where it lay before there was a server
+    return old if old.exists() else job.folder.parents[1] / BUNDLES / job.folder.name
 
 
 def run(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from consent.chain.account import Account, check_signed
+from consent.chain.account import Account, check_signed, read_transaction
 from consent.chain.client import Prepared, Receipt
 from consent.grant import Consent
 from consent.market.lanes import free_lane
@@ -106,15 +106,28 @@ def draft_opening(site: Site, job: Workspace, *, seconds: int = RUN_SECONDS) -> 
 def adopt_opening(site: Site, job: Workspace, raw: bytes, **facts: Any) -> None:
     """Take the transaction that the payer signed for the last draft: from here on all is as after `sign_opening`.
 
-    `InvalidInput` unless the job's payer signed it and it does what was drafted here, whoever hands it over.
+    `InvalidInput` unless the job's payer signed it and it does what was drafted here, whoever hands it over; `Refused`
+    where the chain would not take it, so that a try costs the payer nothing.
     """
     drafted = job.get_value(DRAFT)
     order = Order.decode(drafted["order"])
     site.runner.keys.open(order.job_pk)
-    tx_hash = check_signed(
-        raw, sender=order.payer, chain_id=site.market.chain_id, to=site.market.escrow.address, data=drafted["data"]
-    )
+    chain, escrow = site.market.chain, site.market.escrow.address
+    tx_hash = check_signed(raw, sender=order.payer, chain_id=site.market.chain_id, to=escrow, data=drafted["data"])
+    if not chain.knows(tx_hash):
+        _check_nonce(site, order.payer, read_transaction(raw).nonce)
+        chain.estimate(order.payer, escrow, drafted["data"], 0)
     _keep(job, order, Prepared(raw, tx_hash), facts)
+
+
+def _check_nonce(site: Site, payer: Address, nonce: int) -> None:
+    expected = site.market.chain.nonce(payer)
+    if nonce != expected:
+        raise Refused(
+            f"The transaction has the payer's nonce {nonce}; the next one is {expected}.",
+            hint="Sign the opening again with that nonce.",
+            stale_nonce=True,
+        )
 
 
 def _keep(job: Workspace, order: Order, prepared: Prepared, facts: dict[str, Any]) -> None:
@@ -122,15 +135,15 @@ def _keep(job: Workspace, order: Order, prepared: Prepared, facts: dict[str, Any
     job.advance(State.OPENING, **facts)
 
 
-def finish_opening(site: Site, job: Workspace) -> Order:
-    """Send the stored transaction, again if need be, and note the open job.
+def finish_opening(site: Site, job: Workspace, *, seconds: float = 180.0) -> Order:
+    """Send the stored transaction, again if need be, wait `seconds` at most for its block, and note the open job.
 
     Where the chain refused it for good, the job is quoted again and `Refused` says why.
     """
     stored = job.get_value("opening.cbor")
     order, prepared = Order.decode(stored["order"]), Prepared(stored["raw"], stored["hash"])
     try:
-        receipt = site.market.chain.submit(prepared)
+        receipt = site.market.chain.submit(prepared, timeout=seconds)
     except Refused:
         job.advance(State.QUOTED)
         raise
