@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -48,15 +49,20 @@ class Beside:
             engine = open_engine(settings.database)
             stack.callback(engine.dispose)
             schema.upgrade(engine)
-            self._mirror = lambda: Mirror(settings, engine, open_world)
-            threads = [
-                self._thread("desk", lambda: Desk(settings, engine, open_world)),
-                self._thread("mirror", self._mirror),
-            ]
+            self._make: dict[str, Callable[[], Tended]] = {
+                "desk": partial(Desk, settings, engine, open_world),
+                "mirror": partial(Mirror, settings, engine, open_world),
+            }
             self._closing = stack.pop_all()
-        self._threads = threads
-        for thread in threads:
+        self._threads = [self._thread(name) for name in self._make]
+        for thread in self._threads:
             thread.start()
+
+    def look(self) -> None:
+        """Look once, now, as far as nobody else does it already: then no order waits that came before."""
+        for name, make in self._make.items():
+            with suppress(Busy, AllodError, OSError, OperationalError), self._lock(name):
+                make().tend()
 
     def close(self) -> None:
         """End both soon; what the mirror has not copied yet is copied."""
@@ -64,7 +70,7 @@ class Beside:
         for thread in self._threads:
             thread.join()
         with suppress(Busy, AllodError, OSError, OperationalError), self._lock("mirror"):
-            self._mirror().tend()
+            self._make["mirror"]().tend()
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -78,15 +84,15 @@ class Beside:
     def _lock(self, name: str) -> Lock:
         return Lock(self._settings.home / "workers" / f"{name}.lock", what=f"The {name} of this home")
 
-    def _thread(self, name: str, make: Callable[[], Tended]) -> threading.Thread:
-        return threading.Thread(target=self._go, args=(name, make), name=f"allod-{name}", daemon=True)
+    def _thread(self, name: str) -> threading.Thread:
+        return threading.Thread(target=self._go, args=(name,), name=f"allod-{name}", daemon=True)
 
-    def _go(self, name: str, make: Callable[[], Tended]) -> None:
+    def _go(self, name: str) -> None:
         """Take the lock when it is free, and look until it is over; what fails is tried again."""
         while not self._stop.is_set():
             try:
                 with self._lock(name):
-                    tended = make()
+                    tended = self._make[name]()
                     while not self._stop.is_set():
                         tended.tend()
                         self._stop.wait(self._look)

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from consent.chain.account import check_signed
 from core.database import Base, UtcTime, inserting, utc_now
 from core.encoding import from_hex
-from core.errors import AllodError, Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound
 from core.ids import Address
 from finetune.records import JobRow
 
@@ -123,12 +123,13 @@ def hand_over(session: Session, payer: Address, order: str, raw: bytes, *, clock
         to=Address(from_hex(row.opening["to"], 20)),
         data=from_hex(row.opening["data"]),
     )
-    changed = session.execute(
+    changed = session.scalars(
         update(OrderRow)
         .where(OrderRow.id == order, OrderRow.state == READY)
         .values(state=SIGNED, raw=raw, tx_hash=tx_hash, problem=None)
+        .returning(OrderRow.id)
     )
-    if not changed.rowcount:
+    if changed.one_or_none() is None:
         raise Conflict(_NOT_READY[SIGNED], hint=_NEXT[SIGNED])
     session.refresh(row)
     return row
@@ -222,15 +223,9 @@ def pending(session: Session) -> Sequence[OrderRow]:
 
 def answer(session: Session, row: OrderRow, state: str, **values: Any) -> bool:
     """Go on from the state that `row` was read in; whether it still was in it."""
-    changed = session.execute(
-        update(OrderRow).where(OrderRow.id == row.id, OrderRow.state == row.state).values(state=state, **values)
-    )
-    return bool(changed.rowcount)
-
-
-def problem_of(error: AllodError) -> dict[str, Any]:
-    """What an order says of an error."""
-    return error.document()
+    still = (OrderRow.id == row.id, OrderRow.state == row.state)
+    changed = session.scalars(update(OrderRow).where(*still).values(state=state, **values).returning(OrderRow.id))
+    return changed.one_or_none() is not None
 
 
 def copy_events(session: Session, job: int, events: Sequence[dict[str, Any]]) -> None:

@@ -25,6 +25,7 @@ MODULES = (
     "consent.index.records",
     "finetune.records",
     "allod.orders",
+    "allod.server.records",
 )
 
 

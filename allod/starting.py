@@ -1,8 +1,9 @@
 """Handing a job to the workers of a home: the payer signs its opening, and the job's folder says that it is queued.
 
-The payer's key is needed in `start` and nowhere later; `start_signed` takes what was signed elsewhere. Promises: the signed opening and the wish to run are one write, so a
-crash leaves either a quote or a queued job; two starts by one payer never sign for the same nonce or lane; where the
-chain refuses, the job is a quote again, nothing is locked, and the refusal is raised.
+The payer's key is needed in `start` and nowhere later; `start_signed` takes what was signed elsewhere. Promises: the
+signed opening and the wish to run are one write, so a crash leaves either a quote or a queued job; two starts by one
+payer never sign for the same nonce or lane; where the chain refuses, the job is a quote again, nothing is locked, and
+the refusal is raised.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Opening(NamedTuple):
 
 
 def new_job(site: Site, quote: Quote, *, name: str | None = None) -> Workspace:
-    """Make the job's key and its folder; no money has moved. The folder's name comes from the key unless it is given."""
+    """Make the job's key and its folder; no money has moved. The folder has `name`, or one from the key."""
     if quote.runner != site.runner.account.address:
         raise InvalidInput("The quote names another runner than this machine.", hint="Quote the job again here.")
     job_pk = site.runner.keys.create()

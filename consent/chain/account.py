@@ -63,7 +63,7 @@ def sender_of(raw: bytes) -> Address:
 
 
 def check_signed(raw: bytes, *, sender: Address, chain_id: int, to: Address, data: bytes) -> bytes:
-    """The hash of a transaction that somebody else signed, if it is `sender`'s and does exactly this call, no money sent.
+    """The hash of a transaction that was signed elsewhere, if it is `sender`'s and does just this call, without money.
 
     Nonce, gas and fees are the sender's to choose. `InvalidInput` says what is another.
     """
@@ -80,7 +80,7 @@ def check_signed(raw: bytes, *, sender: Address, chain_id: int, to: Address, dat
         raise InvalidInput(
             f"The transaction is not the one that was asked for. {wrong}", hint="Sign the fields as they were given."
         )
-    return cast(bytes, keccak(raw))
+    return keccak(raw)
 
 
 class Account:
