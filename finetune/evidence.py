@@ -16,12 +16,13 @@ from typing import Any
 
 from consent.chain.contract import Event
 from consent.tree import SumTree
-from core.encoding import to_hex
+from core.encoding import encode_json, to_hex
 from finetune.modelsign import PUBLIC_KEY_FILE, SIGNATURE_FILE
 from finetune.provenance import ADAPTER, STATEMENT, fee_of, statement_hash
 from finetune.sentences import Case
 
 SHOWN = 100  # items of one list
+LIMIT = 1 << 20  # bytes of one sentence's evidence
 WHOLE = 'allod job verify "$BUNDLE" --rpc "$RPC" --trust trust.json'
 """Checks every sentence at once; trust.json is what the verifier accepts, docs/format/72-provenance.md."""
 
@@ -29,7 +30,8 @@ WHOLE = 'allod job verify "$BUNDLE" --rpc "$RPC" --trust trust.json'
 def raw_of(slug: str, case: Case) -> dict[str, Any]:
     """What a sentence rests on; empty where the bundle or the chain does not give it."""
     with suppress(Exception):  # whatever a hostile bundle does here, the sentence itself says that it does not hold
-        return _RAW[slug](case)
+        raw = _RAW[slug](case)
+        return raw if len(encode_json(raw)) <= LIMIT else {"too_large": True}
     return {}
 
 
@@ -289,6 +291,14 @@ _RAW: dict[str, Callable[[Case], dict[str, Any]]] = {
 }
 
 
+_CONTRACTS = ("registry", "consent_token", "escrow")
+_REGISTERED = "Registered(address indexed,bytes32 indexed,bytes32,bytes32)"
+_MODEL_SIGNING = (
+    f'model_signing verify key "$BUNDLE"/{ADAPTER} --signature "$BUNDLE"/{SIGNATURE_FILE} '
+    f'--public_key "$BUNDLE"/{PUBLIC_KEY_FILE}'
+)
+
+
 def _sum(*names: str) -> list[str]:
     return ["sha256sum " + " ".join(f'"$BUNDLE"/{name}' for name in names)]
 
@@ -301,10 +311,7 @@ def _receipt(raw: dict[str, Any]) -> list[str]:
 _HOW: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "place": lambda raw: [
         'cast chain-id --rpc-url "$RPC"',
-        *(
-            f'cast codesize {raw["accepted"][name]} --rpc-url "$RPC"'
-            for name in ("registry", "consent_token", "escrow")
-        ),
+        *(f'cast codesize {raw["accepted"][name]} --rpc-url "$RPC"' for name in _CONTRACTS),
     ],
     "committee": lambda raw: _sum("evidence/committee.json"),
     "order": _receipt,
@@ -314,8 +321,8 @@ _HOW: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     ],
     "settlement": _receipt,
     "datasets": lambda raw: [
-        f"cast logs --from-block 0 --address {raw['registry']} "
-        f"'Registered(address indexed,bytes32 indexed,bytes32,bytes32)' {one['owner']} {one['asset']} --rpc-url \"$RPC\""
+        f"cast logs --from-block 0 --address {raw['registry']} '{_REGISTERED}' {one['owner']} {one['asset']} "
+        '--rpc-url "$RPC"'
         for one in raw["datasets"][:3]
     ],
     "consents": lambda raw: [
@@ -334,9 +341,6 @@ _HOW: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "statement": lambda raw: [*_sum(STATEMENT), *_receipt(raw)],
     "stated recipe": lambda raw: [f'jq -r .payload "$BUNDLE"/{STATEMENT} | base64 -d | jq .predicate.buildDefinition'],
     "payees": lambda raw: [f'jq -r .payload "$BUNDLE"/{STATEMENT} | base64 -d | jq .predicate.owners'],
-    "adapter": lambda raw: _sum(*raw["found_sha256"]),
-    "model signature": lambda raw: [
-        f'model_signing verify key "$BUNDLE"/{ADAPTER} --signature "$BUNDLE"/{SIGNATURE_FILE} '
-        f'--public_key "$BUNDLE"/{PUBLIC_KEY_FILE}'
-    ],
+    "adapter": lambda raw: [f'sha256sum "$BUNDLE"/{ADAPTER}/*'],  # no name that a bundle chose: people paste these
+    "model signature": lambda raw: [_MODEL_SIGNING],
 }

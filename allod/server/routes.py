@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from allod.server import about, feed, health, sessions
+from allod.server import about, feed, health, jobs, quotes, sessions, verification
 
 ROUTERS = [
     about.router,
     sessions.router,
     feed.router,
     health.router,
+    quotes.router,
+    jobs.router,
+    verification.router,
 ]
