@@ -47,7 +47,7 @@ def bundle_of(job: Workspace) -> Path:
 
 
 def published_bundle(home: Path, folder: str) -> Bundle:
-    """The bundle of a finished job by the name of its folder, which need not be readable; `NotFound` until it is whole."""
+    """The bundle of the job whose folder has this name, without a look into that; `NotFound` until it is whole."""
     for place in (home / BUNDLES / folder, home / "jobs" / folder / "bundle"):
         if (place / EVIDENCE).is_dir():
             return Bundle(place)

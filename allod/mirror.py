@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from allod import cancelling, jobs, orders
 from allod.events import Reader
 from allod.performing import OpenWorld
 from allod.recorder import Recorder, record
+from allod.server import activity
+from allod.starting import is_queued
 from allod.world import World
 from consent.order import Order
 from consent.tree import FEE, SumTree
@@ -27,6 +30,8 @@ from core.errors import AllodError, Busy, NotFound
 from core.ids import Address
 from core.settings import Settings
 from finetune.bundle import Bundle
+from finetune.opening import licences_of
+from finetune.provenance import EVIDENCE
 from finetune.records import JobBook, JobRow
 from finetune.releasing import refusals_of
 from finetune.run import money
@@ -34,6 +39,7 @@ from finetune.settle import tally_of
 from finetune.workspace import State, Workspace, workspaces
 
 WEIGHTS = "adapter_model.safetensors"
+_NOT_OPEN = (None, State.QUOTED, State.OPENING)
 SHOWN = 1_000  # payees and refusals of one job that its summary lists
 _log = logging.getLogger("allod.mirror")
 
@@ -82,19 +88,23 @@ class Mirror:
             with transaction(self._engine) as session:
                 last = orders.last_event(session, number)
             one = self._followed[name] = _Followed(number, Reader(job.folder, after=last))
-        state, over = job.state, bool(facts.get("published"))  # before the look, so that no last event is missed
+        state, over = job.state, is_over(job)  # before the look, so that no last event is missed
         known = state, facts.get("job_id"), over, len(refusals_of(job))
         events = list(one.reader.new())
         for event in events:
             if event["kind"] == "step":
                 one.progress = {key: event.get(key) for key in ("step", "steps", "loss", "tokens", "owners")}
         if not events and known == one.known:
+            if over:  # and everything is copied
+                self._over.add(name)
+                del self._followed[name]
             return False
         with transaction(self._engine) as session:
             row = session.get(JobRow, one.number)
             if row is not None:
                 orders.copy_events(session, one.number, events)
                 if known != one.known:
+                    _tell(session, job, row)
                     row.state = state.value
                     if "job_id" in facts:
                         row.job_id = from_hex(facts["job_id"], 32)
@@ -103,9 +113,6 @@ class Mirror:
                 if one.progress:
                     row.summary = {**(row.summary or {}), "progress": one.progress}
         one.known = known
-        if over and state is State.DONE:
-            self._over.add(name)
-            del self._followed[name]
         return True
 
     # -- wishes -------------------------------------------------------------------------------------------------------
@@ -145,6 +152,7 @@ class Mirror:
         if job.state is State.DONE and not job.facts.get("published"):
             with job.hold():  # a job whose workflow ended before has nobody else to do it
                 jobs.close(world, row.number, job)
+                Recorder(job).published()
                 job.note(published=True)
         self._answer(row, answer)
 
@@ -153,6 +161,38 @@ class Mirror:
             found = session.get_one(JobRow, row.number)
             if found.wish == row.wish:  # else the payer has agreed to more meanwhile
                 found.wish, found.answer = None, answer
+
+
+def _tell(session: Session, job: Workspace, row: JobRow) -> None:
+    """Log what a new state means to its payer, and to the owners whom the job pays."""
+    before, state, data = row.state, job.state.value, {"job": str(row.number)}
+    if "job_id" in job.facts:
+        data["job_id"] = str(job.facts["job_id"])
+    if before in _NOT_OPEN and state not in _NOT_OPEN:
+        activity.record(session, Address(row.payer), "job.opened", data)
+        _tell_owners(session, job, "earning.in_escrow", SumTree.decode(job.get("tree.cbor")), data)
+    if before != state == State.DONE:
+        activity.record(session, Address(row.payer), "job.done", {**data, "outcome": str(job.facts.get("outcome"))})
+        _tell_owners(session, job, "earning.claimable", final_tree(job), data)
+
+
+def _tell_owners(session: Session, job: Workspace, kind: str, tree: SumTree, data: dict[str, str]) -> None:
+    licences = licences_of(job)
+    for leaf in tree.leaves:
+        if leaf.consent_id != FEE and leaf.amount:
+            about = {"job_id": data["job_id"], "consent": to_hex(leaf.consent_id), "amount": str(leaf.amount)}
+            activity.record(session, licences[leaf.consent_id].consent.owner, kind, about)
+
+
+def final_tree(job: Workspace) -> SumTree:
+    """What a job that is over pays."""
+    return SumTree.decode(job.get("final.cbor" if job.facts.get("outcome") == "settled" else "tree.cbor"))
+
+
+def is_over(job: Workspace) -> bool:
+    """Whether the job is done, its bundle is whole, and no worker has anything left to do for it."""
+    whole = job.state is State.DONE and (jobs.bundle_of(job) / EVIDENCE).is_dir()
+    return whole and not is_queued(job)
 
 
 def adapter_hash(job: Workspace) -> bytes | None:
@@ -167,11 +207,11 @@ def summarise(job: Workspace) -> dict[str, Any]:
     """What a payer sees of a job, from its folder: public, or the payer's own. Amounts are UNITs in decimal."""
     opening = SumTree.decode(job.get("tree.cbor"))
     over = job.state is State.DONE
-    final = SumTree.decode(job.get("final.cbor")) if over and job.facts.get("outcome") == "settled" else opening
+    final = final_tree(job) if over else opening
     amounts = {leaf.consent_id: leaf.amount for leaf in final.leaves}
     said: dict[str, Any] = {
         "outcome": job.facts.get("outcome"),
-        "published": bool(job.facts.get("published")),
+        "published": is_over(job),
         "money": money(job),
         "locked": str(opening.total),
         "to_be_claimed": str(final.total) if over else None,

@@ -134,6 +134,7 @@ class Performer:
                 case "publish":
                     payer = Address(from_hex(job.facts["payer"], 20))
                     jobs.close(world, world.jobs.of_folder(job.folder.name, payer).number, job)
+                    recorder.published()
                     job.note(published=True)
             recorder.look()
         return GO_ON

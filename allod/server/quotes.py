@@ -14,26 +14,24 @@ from allod.server.forms import AddressHex, Form, Hex32, Units, UnixTime, seconds
 from allod.server.guard import SignedIn
 from allod.server.idempotency import Once
 from consent.fields import UINT64_MAX
-from consent.purposes import PURPOSES
+from consent.purposes import purpose
 from core.errors import InvalidInput
 
 router = APIRouter(prefix="/v1", tags=["quotes"])
 MAX_CONSENTS = 1_000
 QuoteId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="A quote's id.")]
-PurposeCode = Literal[tuple(one.code for one in PURPOSES)]  # type: ignore[valid-type]
+Target = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class RecipeIn(Form):
     """What is trained, and how. The base model is one that the runner has."""
 
     base: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]{0,63}$", description="`demo`, or as the runner calls it.")]
-    purpose: PurposeCode = Field(description="What the adapter is for.")
+    purpose: Annotated[str, Field(pattern="^[a-z][a-z-]{0,63}$", description="What for: a code of GET /v1/world.")]
     epochs: Annotated[int, Field(ge=1, le=1_000)]
     rank: Annotated[int, Field(ge=1, le=1_024)] = 16
     alpha: Annotated[int, Field(ge=1, le=65_535)] = 32
-    targets: Annotated[
-        list[Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$")]], Field(min_length=1, max_length=64)
-    ] = ["all-linear"]
+    targets: list[Target] = Field(default=["all-linear"], min_length=1, max_length=64)
     learning_rate_nano: Annotated[int, Field(ge=1, le=10**9, description="The peak, in billionths.")] = 200_000
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     batch_rows: Annotated[int, Field(ge=1, le=4_096)] = 8
@@ -135,6 +133,7 @@ def create_quote(account: SignedIn, given: QuoteIn, once: Once) -> QuoteOut:
     """Ask the runner what a job costs. No money moves; the answer is at `GET /v1/quotes/{id}`."""
     if int(given.fee) > UINT64_MAX:
         raise InvalidInput("The fee is more than a job can pay.", hint="Money is a number of UNITs below 2^64.")
+    purpose(given.recipe.purpose)
     row = orders.place(once.session, account, given.model_dump())
     return once.keep(QuoteOut.of(row))
 

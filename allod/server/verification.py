@@ -1,4 +1,4 @@
-"""`/v1/verifications`: what anyone can check of a finished job, checked here; and how to check it without this server."""
+"""`/v1/verifications`: what anyone can check of a finished job, checked here, and how to do it without this server."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class SentenceOut(BaseModel):
 class VerificationOut(BaseModel):
     """A report over one finished job. `vouched`: the runner's word about the adapter is among what holds.
 
-    Commands in `how_to_check` want an RPC endpoint of yours as $RPC, the unpacked bundle as $BUNDLE, and what you accept
-    in trust.json; `trust` is what this server accepts.
+    Commands in `how_to_check` want an RPC endpoint of yours as $RPC, the unpacked bundle as $BUNDLE, and what you
+    accept in trust.json; `trust` is what this server accepts.
     """
 
     job_id: Hex32
