@@ -19,8 +19,7 @@ from sqlalchemy.exc import OperationalError
 from allod import schema
 from allod.desk import Desk
 from allod.mirror import Mirror
-from allod.performing import OpenWorld
-from allod.world import World
+from allod.world import OpenWorld, World
 from core.database import open_engine
 from core.errors import AllodError, Busy
 from core.files import Lock

@@ -21,8 +21,7 @@ from sqlalchemy import Engine
 
 from allod import orders, starting, trainer
 from allod.orders import OPENED, QUOTE_SECONDS, READY, REFUSED, WAITING, OrderRow
-from allod.performing import OpenWorld
-from allod.world import World
+from allod.world import OpenWorld, World
 from consent.grant import Consent
 from consent.market import granting
 from consent.recipe import Recipe

@@ -17,11 +17,10 @@ from sqlalchemy.orm import Session
 
 from allod import cancelling, jobs, orders
 from allod.events import Reader
-from allod.performing import OpenWorld
 from allod.recorder import Recorder, record
 from allod.server import activity
 from allod.starting import is_queued
-from allod.world import World
+from allod.world import OpenWorld, World
 from consent.order import Order
 from consent.tree import FEE, SumTree
 from core.database import transaction

@@ -116,10 +116,10 @@ def person(anonymous: TestClient) -> Iterator[Callable[..., Person]]:
     """Makes people of the same server: `person("ada")` is signed in; the same name is the same key."""
     made = []
 
-    def make(name: str, *, signed_in: bool = True) -> Person:
+    def make(name: str, *, signed_in: bool = True, account: Account | None = None) -> Person:
         client = TestClient(anonymous.app, base_url=ORIGIN)
         made.append(client)
-        one = Person(name, Account(name.encode().rjust(32, b"\x01")), client)
+        one = Person(name, account or Account(name.encode().rjust(32, b"\x01")), client)
         if signed_in:
             one.sign_in()
         return one
