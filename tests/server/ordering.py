@@ -23,7 +23,7 @@ from core.encoding import from_hex, to_hex
 from core.ids import Address
 from finetune.records import JobRow
 from finetune.workspace import Workspace, workspaces
-from tests.server.conftest import Person
+from tests.server.people import Person
 from tests.worker.homes import EPOCHS, FEE, Home
 from tests.worker.outside import Outside
 
