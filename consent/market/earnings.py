@@ -157,22 +157,31 @@ def claim(market: Market, relayer: Relayer, found: Sequence[Earning]) -> Claimed
     paid: list[Earning] = []
     sent = []
     for start in range(0, len(ready), CLAIMS):
-        chunk = ready[start : start + CLAIMS]
-        structs = [_claim_of(earning) for earning in chunk]
-        gas = 60_000 + sum(CLAIM_GAS + 2_000 * len(struct["proof"]) for struct in structs)
-        done = relayer.send("claim", market.escrow, "claim_many", structs, gas=gas)
-        sent.append(done)
-        reasons = {
-            int(event.args["index"]): int(event.args["reason"])
-            for event in market.escrow.decode(done.receipt.logs)
-            if event.name == "ClaimSkipped"
-        }
-        for index, earning in enumerate(chunk):
-            if index in reasons:
-                skipped.append((earning, _SKIPPED.get(reasons[index], "The contract skipped it for another reason.")))
-            else:
-                paid.append(replace(earning, state=EarningState.PAID, tx_hash=done.tx_hash))
+        done = claim_some(market, relayer, ready[start : start + CLAIMS])
+        sent += done.sent
+        skipped += done.skipped
+        paid += done.paid
     return Claimed(tuple(paid), tuple(skipped), tuple(sent))
+
+
+def claim_some(market: Market, relayer: Relayer, some: Sequence[Earning]) -> Claimed:
+    """Claim at most sixteen earnings in one transaction, whatever their state; the contract skips what it must."""
+    structs = [_claim_of(earning) for earning in some]
+    gas = 60_000 + sum(CLAIM_GAS + 2_000 * len(struct["proof"]) for struct in structs)
+    done = relayer.send("claim", market.escrow, "claim_many", structs, gas=gas)
+    reasons = {
+        int(event.args["index"]): int(event.args["reason"])
+        for event in market.escrow.decode(done.receipt.logs)
+        if event.name == "ClaimSkipped"
+    }
+    paid: list[Earning] = []
+    skipped: list[tuple[Earning, str]] = []
+    for index, earning in enumerate(some):
+        if index in reasons:
+            skipped.append((earning, _SKIPPED.get(reasons[index], "The contract skipped it for another reason.")))
+        else:
+            paid.append(replace(earning, state=EarningState.PAID, tx_hash=done.tx_hash))
+    return Claimed(tuple(paid), tuple(skipped), (done,))
 
 
 def _claim_of(earning: Earning) -> dict[str, Any]:
