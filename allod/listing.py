@@ -101,6 +101,19 @@ def check_terms(world: World, terms: Terms, now: int) -> None:
         raise Refused("These terms have expired.", hint="Write terms that end later.")
 
 
+def public_card(world: World, row: DatasetRow) -> dict[str, Any]:
+    """A listed dataset's card, proved by its asset; only the members that cards have, of the types that they have."""
+    members = read_document(world.blocks.get(Cid.parse(row.publication)), "publication", ("header", "terms", "shares"))
+    header = world.blocks.get(members.cid("header"))
+    if asset_of(Address(row.owner), header) != row.asset:
+        raise Corrupted("The header is not that of the dataset on chain.", hint="Tell the operator of this server.")
+    card = read_card(world.blocks, DatasetHeader.decode(header)).card
+    texts = {name: card[name] for name in ("title", "description", "sample") if isinstance(card.get(name), str)}
+    schema = card.get("schema")
+    fields = [field for field in schema if isinstance(field, str)] if isinstance(schema, list) else []
+    return {"title": row.title, "description": "", "sample": "", **texts, "schema": fields}
+
+
 def publication_row(listing: Listing) -> PublicationRow:
     """Where the publication lies, for the catalogue."""
     return PublicationRow(

@@ -43,9 +43,9 @@ class OperationRow(Base):
     """One operation. Times are Unix seconds.
 
     `act` is what the relay needs to do it, `about` what its account is told, `effect` what it brings about while it is
-    alive. `keepers` lists who stored a revocation, `untold` says that some are still to be asked, `asked` how often
-    they were. `sent` has one {tx_hash, block, block_hash} for each transaction, the last two null while no block has
-    it. `due` is when to look at it next, `tries` how often it had to be put off.
+    alive. `keepers` lists who stored a revocation; `untold` says that some are still to be asked, `ask_due` when, and
+    `asked` how often they were. `sent` has one {tx_hash, block, block_hash} for each transaction, the last two null
+    while no block has it. `due` is when to send it next, `tries` how often it had to be put off.
     """
 
     __tablename__ = "operations"
@@ -61,6 +61,7 @@ class OperationRow(Base):
     keepers: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     untold: Mapped[bool] = mapped_column(default=False, index=True)
     asked: Mapped[int] = mapped_column(default=0)
+    ask_due: Mapped[int] = mapped_column(BigInteger, default=0)
     sent: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     problem: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     tries: Mapped[int] = mapped_column(default=0)
@@ -101,6 +102,7 @@ def accept(
         keepers=[dict(keeper) for keeper in keepers],
         untold=bool(keepers),
         asked=0,
+        ask_due=0,
         sent=[],
         tries=0,
         due=0,
@@ -120,10 +122,11 @@ def accept(
 def advance(session: Session, row: OperationRow, state: State, **values: Any) -> bool:
     """Move an operation from the state that `row` has to another; False where somebody else was quicker.
 
-    `row` is brought up to date. A failed one gives its effect back, so that it can be asked for again.
+    `row` is brought up to date. A failed one gives its effect back, so that it can be asked for again; so does a claim
+    that is final, because more will be earned.
     """
     before = row.state
-    if state is State.FAILED:
+    if state is State.FAILED or (state is State.FINAL and row.kind == "claim"):
         values = {**values, "effect": None}
     values = {**values, "state": state, "changed": now(), "due": 0, "tries": 0}
     mine = (OperationRow.number == row.number, OperationRow.state == before)
@@ -175,6 +178,11 @@ def get(session: Session, account: Address, operation_id: str) -> OperationRow:
     return row
 
 
+def of_effect(session: Session, effect: str) -> OperationRow | None:
+    """The operation that brings this about or has done so; None if there is none, or it failed."""
+    return session.scalars(select(OperationRow).where(OperationRow.effect == effect)).one_or_none()
+
+
 def newest(
     session: Session, account: Address, *, state: State | None, before: int | None, at_most: int
 ) -> list[OperationRow]:
@@ -185,12 +193,6 @@ def newest(
     if before is not None:
         query = query.where(OperationRow.number < before)
     return list(session.scalars(query.order_by(OperationRow.number.desc()).limit(at_most)))
-
-
-def alive(session: Session, account: Address, kind: str) -> OperationRow | None:
-    """An operation of this kind that has not come to its end."""
-    mine = (OperationRow.account == account, OperationRow.kind == kind, OperationRow.state.not_in(ENDED))
-    return session.scalars(select(OperationRow).where(*mine).limit(1)).first()
 
 
 def fields(row: OperationRow) -> dict[str, Any]:

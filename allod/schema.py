@@ -25,6 +25,9 @@ MODULES = (
     "consent.index.records",
     "finetune.records",
     "allod.server.records",
+    "allod.operations",
+    "allod.requests",
+    "allod.consenting",
 )
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from allod.server import about, feed, health, sessions
+from allod.server import about, consents, datasets, earnings, feed, health, operations, requests, revocations, sessions
 
 ROUTERS = [
     about.router,
     sessions.router,
     feed.router,
     health.router,
+    datasets.router,
+    requests.router,
+    consents.router,
+    revocations.router,
+    operations.router,
+    earnings.router,
 ]

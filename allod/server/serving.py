@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from allod.door import ChainDoor
+from allod.relaying import relaying
 from allod.server.app import create_app
 from allod.world import World
 from consent.keeper.http import listen
@@ -22,7 +23,7 @@ def serving(settings: Settings, host: str, port: int) -> Iterator[str]:
     bound = listen(host, port)
     try:
         door.look()
-        with World(settings) as world:
+        with World(settings) as world, relaying(world):
             found = bound.getsockname()[1]
             url = f"http://{host}:{found}"
             app = create_app(world, origins=(url, f"http://localhost:{found}"))

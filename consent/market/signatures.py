@@ -6,38 +6,30 @@ Asked before anything is relayed, so that a wrong signature costs nobody gas and
 from __future__ import annotations
 
 from consent.chain.account import recover
+from consent.chain.wallet import accepts
 from consent.market.place import Market
-from consent.typed import uint_word
 from core.encoding import to_hex
 from core.errors import InvalidInput, Refused
 from core.ids import NOBODY, Address
 
 MAX_SIGNATURE = 1024  # bytes, the contracts' bound
-WALLET_GAS = 1_000_000  # what the contracts let a wallet use
-_MAGIC = bytes.fromhex("1626ba7e")
 
 
 def is_signed(market: Market, signer: Address, digest: bytes, signature: bytes) -> bool:
     """Whether `signer` signed the 32-byte `digest`; a wallet is asked at the newest block."""
-    if signer == NOBODY or len(signature) > MAX_SIGNATURE:
+    if signer == NOBODY or not 0 < len(signature) <= MAX_SIGNATURE:
         return False
     try:
         if recover(digest, signature) == signer:
             return True
     except InvalidInput:
         pass
-    if not market.chain.code(signer):
-        return False
-    padded = signature + bytes(-len(signature) % 32)
-    data = _MAGIC + digest + uint_word(64) + uint_word(len(signature)) + padded
-    try:
-        answer = market.chain.call(signer, data, gas=WALLET_GAS)
-    except Refused:
-        return False
-    return answer == _MAGIC + bytes(28)
+    return accepts(market.chain, signer, digest, signature)
 
 
-def check_signed(market: Market, signer: Address, digest: bytes, signature: bytes, what: str, contract: Address) -> None:
+def check_signed(
+    market: Market, signer: Address, digest: bytes, signature: bytes, what: str, contract: Address
+) -> None:
     """`Refused` unless `signer` signed; `what` names the message and `contract` is the one it is meant for."""
     if is_signed(market, signer, digest, signature):
         return

@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("keepers", sa.JSON(), nullable=False),
         sa.Column("untold", sa.Boolean(), nullable=False),
         sa.Column("asked", sa.Integer(), nullable=False),
+        sa.Column("ask_due", sa.BigInteger(), nullable=False),
         sa.Column("sent", sa.JSON(), nullable=False),
         sa.Column("problem", sa.JSON(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
@@ -86,7 +87,7 @@ def upgrade() -> None:
     op.create_table(
         "consent_nonces",
         sa.Column("owner", sa.LargeBinary(length=20), nullable=False),
-        sa.Column("place", sa.String(length=20), nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_consent_nonces")),
     )
 
