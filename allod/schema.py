@@ -26,6 +26,9 @@ MODULES = (
     "finetune.records",
     "allod.orders",
     "allod.server.records",
+    "allod.operations",
+    "allod.requests",
+    "allod.consenting",
 )
 
 
