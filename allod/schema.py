@@ -24,7 +24,11 @@ MODULES = (
     "consent.records",
     "consent.index.records",
     "finetune.records",
+    "allod.orders",
     "allod.server.records",
+    "allod.operations",
+    "allod.requests",
+    "allod.consenting",
 )
 
 

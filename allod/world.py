@@ -6,20 +6,22 @@ in this process; each has a production twin behind the same interface.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from allod.identities import Identities
 from core.errors import Conflict, NotFound
 from core.files import Lock, write_atomic
+from core.once import cached_property
 from core.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from allod.chainview import ChainView
     from consent.chain.account import Account
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
@@ -46,7 +48,7 @@ NOTICE = (
 
 
 class World:
-    """One home directory. Close it, or use it in a `with` block."""
+    """One home directory, which threads may share. Close it, or use it in a `with` block."""
 
     def __init__(self, settings: Settings, chain: Chain | None = None) -> None:
         """`chain` is one that the caller opened, and closes."""
@@ -54,6 +56,7 @@ class World:
         self._chain = chain
         self.home = settings.home
         self._closing = ExitStack()
+        self._opening = threading.RLock()
         self.sent: list[Sent] = []
 
     def close(self) -> None:
@@ -197,6 +200,13 @@ class World:
         return Indexer(self.chain, self.deployment, self.engine)
 
     @cached_property
+    def view(self) -> ChainView:
+        """What many accounts ask of the contracts, worked out once for each block."""
+        from allod.chainview import ChainView
+
+        return ChainView(self)
+
+    @cached_property
     def relayer(self) -> Relayer:
         """Sends what owners signed, and keeps what each transaction cost."""
         from consent.market.place import Relayer
@@ -205,20 +215,10 @@ class World:
 
     def remember(self, sent: Sent, job: bytes | None = None) -> None:
         """Keep a transaction's cost: for this run in `sent`, for good in the database."""
-        from consent.records import TransactionRow
+        from consent.records import transaction_row
 
-        receipt = sent.receipt
         self.sent.append(sent)
-        self.consents.sent(
-            TransactionRow(
-                hash=sent.tx_hash,
-                what=sent.what,
-                sender=receipt.sender,
-                gas=sent.gas,
-                block=receipt.block_number,
-                job=job,
-            )
-        )
+        self.consents.sent(transaction_row(sent, job))
 
     @cached_property
     def committee(self) -> Committee:
@@ -304,3 +304,7 @@ class World:
             report=report or in_silence,
             patience=self.patience,
         )
+
+
+OpenWorld = Callable[[Settings], World]
+"""How a long-lived process opens the home, anew for each thing that it does."""
