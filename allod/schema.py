@@ -25,6 +25,7 @@ MODULES = (
     "consent.index.records",
     "finetune.records",
     "allod.holdings",
+    "allod.server.records",
 )
 
 
