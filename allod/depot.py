@@ -209,7 +209,7 @@ class Depot:
             ~exists().where(HeldRow.holder == DatasetRow.asset)
         )
         with transaction(self.engine) as session:
-            rows = session.execute(unheld).tuples().all()
+            rows = session.execute(unheld).all()
         for asset, publication in rows:
             try:
                 self.keep_publication(Asset(asset), Cid.parse(publication))

@@ -150,7 +150,7 @@ def sizes(session: Session, cids: Iterable[Cid]) -> dict[Cid, int]:
     found: dict[Cid, int] = {}
     for some in _batches(cids):
         query = select(UploadedRow.cid, UploadedRow.size).where(UploadedRow.cid.in_(_keys(some)))
-        found.update((Cid.parse(cid), size) for cid, size in session.execute(query).tuples())
+        found.update((Cid.parse(cid), size) for cid, size in session.execute(query))
     return found
 
 
@@ -165,7 +165,7 @@ def held(session: Session, holder: bytes, cids: Iterable[Cid]) -> dict[Cid, int]
     found: dict[Cid, int] = {}
     for some in _batches(cids):
         query = select(HeldRow.cid, HeldRow.size).where(HeldRow.holder == holder, HeldRow.cid.in_(_keys(some)))
-        found.update((Cid.parse(cid), size) for cid, size in session.execute(query).tuples())
+        found.update((Cid.parse(cid), size) for cid, size in session.execute(query))
     return found
 
 
@@ -185,7 +185,7 @@ def release(session: Session, holder: bytes, units: Iterable[Cid]) -> dict[Cid, 
     released: dict[Cid, int] = {}
     for some in _batches(units):
         gone = (HeldRow.holder == holder) & HeldRow.unit.in_(_keys(some))
-        found = session.execute(select(HeldRow.cid, HeldRow.size).where(gone)).tuples()
+        found = session.execute(select(HeldRow.cid, HeldRow.size).where(gone))
         released.update((Cid.parse(cid), size) for cid, size in found)
         session.execute(delete(HeldRow).where(gone))
     kept = held(session, holder, released)

@@ -69,11 +69,10 @@ def prove(key: Ed25519PrivateKey, account: Address, vault_id: VaultId) -> bytes:
 class Vaults:
     """The vaults in the database, over the blocks behind a depot."""
 
-    def __init__(self, depot: Depot, *, limit: int, record: Record = lambda session, kept: None) -> None:
-        """`limit` bounds one vault's bytes; `record` is called within the transaction of every commit."""
+    def __init__(self, depot: Depot, *, limit: int) -> None:
+        """`limit` bounds one vault's bytes."""
         self._depot = depot
         self._limit = limit
-        self._record = record
 
     def of(self, account: Address) -> Kept:
         """The account's vault, `NotFound` before its first commit. What other programs of this home changed counts."""
@@ -87,11 +86,19 @@ class Vaults:
                 return self.commit(account, newest.cid, None).vault
         return _kept(row)
 
-    def commit(self, account: Address, cid: Cid, previous: Cid | None, proof: bytes | None = None) -> Committed:
+    def commit(
+        self,
+        account: Address,
+        cid: Cid,
+        previous: Cid | None,
+        proof: bytes | None = None,
+        record: Record | None = None,
+    ) -> Committed:
         """Make the head under `cid` the account's vault, if `previous` is the newest one; again changes nothing.
 
-        Raises `Conflict` with the newest head as detail `head`, `Incomplete`, `Denied` for another account's vault,
-        `NoRoom`, and `InvalidInput` or `Corrupted` for a head that does not hold.
+        `record` is called within the transaction. Raises `Conflict` with the newest head as detail `head`,
+        `Incomplete`, `Denied` for another account's vault, `NoRoom`, and `InvalidInput` or `Corrupted` for a head that
+        does not hold.
         """
         depot = self._depot
         with transaction(depot.engine) as session:
@@ -120,10 +127,11 @@ class Vaults:
                     now = self._check(session, account, cid, previous, head, proved)
                     if now != found and not (now is not None and now.cid == cid):
                         raise _outrun(now)
-                    row = self._bound(session, account, head, proved)
-                    dropped = self._hold(session, row, cid, head, known, needed)
+                    row = self._bound(session, account, cid, head, proved)
+                    dropped = self._hold(session, row, known, needed)
                     session.flush()
-                    self._record(session, _kept(row))
+                    if record is not None:
+                        record(session, _kept(row))
                     store.flush()
             except BaseException:
                 if not was_here:
@@ -187,19 +195,18 @@ class Vaults:
         ours = (found.manifest_pk, found.vault_id) == (of.manifest_pk, of.vault_id)
         return _Newest(cid, found.sequence) if ours else newest
 
-    def _bound(self, session: Session, account: Address, head: VaultHead, proved: bool) -> VaultRow:
+    def _bound(self, session: Session, account: Address, cid: Cid, head: VaultHead, proved: bool) -> VaultRow:
         row = session.get(VaultRow, head.manifest_pk)
         if row is None:
             row = VaultRow(manifest_pk=head.manifest_pk, vault_id=head.vault_id, proved=False, blocks=0, bytes=0)
             session.add(row)
         row.account, row.proved = account, row.proved or proved
+        row.head, row.sequence, row.committed = cid.bytes, head.sequence, self._depot.clock()
         return row
 
-    def _hold(
-        self, session: Session, row: VaultRow, cid: Cid, head: VaultHead, known: set[Cid], needed: Reach
-    ) -> list[Cid]:
+    def _hold(self, session: Session, row: VaultRow, known: set[Cid], needed: Reach) -> list[Cid]:
         """Hold what the head needs and nothing else; the blocks that the vault does not need any more."""
-        holder = head.manifest_pk
+        holder = row.manifest_pk
         wanted = {part: size for unit in needed.new.values() for part, size in unit.items()}
         had = holdings.held(session, holder, wanted)
         holdings.hold(session, holder, needed.new)
@@ -214,7 +221,6 @@ class Vaults:
                 hint="Remove what you do not need, or keep it elsewhere.",
                 limit=self._limit,
             )
-        row.head, row.sequence, row.committed = cid.bytes, head.sequence, self._depot.clock()
         return list(dropped)
 
 
