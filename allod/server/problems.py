@@ -41,6 +41,8 @@ TITLES = {
     "incomplete": "Blocks are missing",
     "no-room": "No room left",
     "wrong-media-type": "Not this kind of document",
+    "wrong-host": "Not this server",
+    "head-too-large": "Too many headers",
 }
 
 
