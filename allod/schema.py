@@ -25,6 +25,7 @@ MODULES = (
     "consent.index.records",
     "finetune.records",
     "allod.orders",
+    "allod.holdings",
     "allod.server.records",
     "allod.operations",
     "allod.requests",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from allod.server import (
     about,
+    blocks,
     consents,
     datasets,
     earnings,
@@ -15,12 +16,15 @@ from allod.server import (
     requests,
     revocations,
     sessions,
+    vaults,
     verification,
 )
 
 ROUTERS = [
     about.router,
     sessions.router,
+    blocks.router,
+    vaults.router,
     feed.router,
     health.router,
     datasets.router,
