@@ -5,10 +5,10 @@
  * regenerations, only the branch that the owner ended on is read: from `current_node` up to the root.
  */
 
-import { isAsciiSpace, isBlank, utf8Length, whole } from "./characters";
-import { depth, MAX_DEPTH, MAX_OBJECT, Objects } from "./jsonvalues";
-import { broken, draft, merged, ROLES, type BrokenPlace, type Draft, type Message, type Reader, type Role } from "./record";
-import { Lines, type Line } from "./source";
+import { isAsciiSpace, isBlank, utf8Length, whole } from "./characters.ts";
+import { depth, MAX_DEPTH, MAX_OBJECT, Objects } from "./jsonvalues.ts";
+import { broken, draft, merged, ROLES, type BrokenPlace, type Draft, type Message, type Reader, type Role } from "./record.ts";
+import { Lines, type Line } from "./source.ts";
 
 export const MAX_LINE = 16 << 20;
 const MAX_TEXT = 1 << 20; // UTF-8 bytes of one record: more is no example to learn from, but a library

@@ -4,8 +4,8 @@
  * The owner previews by this rule and a job reads by it. A job never learns a file's name, so the name decides nothing.
  */
 
-import { isAsciiSpace } from "./characters";
-import { asUtf8 } from "./source";
+import { isAsciiSpace } from "./characters.ts";
+import { asUtf8 } from "./source.ts";
 
 export const HEAD = 1 << 16;
 

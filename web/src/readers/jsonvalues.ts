@@ -6,7 +6,7 @@
  * one, and time by the file's size, however it is nested.
  */
 
-import { joined } from "./source";
+import { joined } from "./source.ts";
 
 export const MAX_OBJECT = 64 << 20;
 export const MAX_DEPTH = 500; // open brackets; what is nested deeper is given up, and reading goes on inside of it

@@ -1,13 +1,22 @@
 /** The one door of the readers: bytes in, numbered records out. */
 
-import { LineReader, ValueReader } from "./chat";
-import { detect, HEAD, JSON_LINES, JSON_VALUES, MARKDOWN, TEXT } from "./detection";
-import { broken, numbered, type BrokenPlace, type Draft, type Reader, type TrainingRecord } from "./record";
-import { joined, Utf8 } from "./source";
-import { TextReader } from "./text";
+import { LineReader, ValueReader } from "./chat.ts";
+import { detect, HEAD, JSON_LINES, JSON_VALUES, MARKDOWN, TEXT } from "./detection.ts";
+import { broken, numbered, type BrokenPlace, type Draft, type Reader, type TrainingRecord } from "./record.ts";
+import { joined, Utf8 } from "./source.ts";
+import { TextReader } from "./text.ts";
 
-/** A file's bytes in pieces of any size: a `ReadableStream` (`file.stream()`) is one, and so is a list. */
+/** A file's bytes in pieces of any size. */
 export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+const PIECE = 1 << 20;
+
+/** A chosen file's bytes. (`Blob.stream` cannot be iterated over in every browser.) */
+export async function* piecesOf(file: Blob): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < file.size; at += PIECE) {
+    yield new Uint8Array(await file.slice(at, at + PIECE).arrayBuffer());
+  }
+}
 
 function readerOf(mediaType: string): Reader | null {
   switch (mediaType) {

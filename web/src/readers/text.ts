@@ -7,9 +7,9 @@
  * lines that are sentences of their own (a note a line) gives one record a line.
  */
 
-import { isBlank, isSpace, SPACE, trim, trimEnd, utf8Length } from "./characters";
-import { broken, draft, type BrokenPlace, type Draft, type Reader } from "./record";
-import { Lines, type Line } from "./source";
+import { isBlank, isSpace, SPACE, trim, trimEnd, utf8Length } from "./characters.ts";
+import { broken, draft, type BrokenPlace, type Draft, type Reader } from "./record.ts";
+import { Lines, type Line } from "./source.ts";
 
 export const RECORD = 4 << 10; // UTF-8 bytes of one record at most
 const BLOCK = 64 << 10; // a longer paragraph is taken apart where it reaches this
