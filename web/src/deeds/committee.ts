@@ -125,3 +125,8 @@ export function readCommittee(document: string, told?: Pick<Committee, "id" | "h
   }
   return committee;
 }
+
+/** A committee as the vault takes it to share keys among its keepers. */
+export function forSharing({ id, t, keepers }: Committee): { id: Bytes; t: number; keys: Bytes[] } {
+  return { id: bytesOf(id), t, keys: keepers.map(({ hpke }) => bytesOf(hpke)) };
+}

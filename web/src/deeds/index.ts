@@ -2,7 +2,7 @@
 
 export { Account, personalDigest, readAddress, recover, writeAddress } from "./account.ts";
 export { checkCard, Shape, type Card } from "./card.ts";
-export { committeeHash, decodeCommittee, readCommittee, verifyCommittee, type Committee, type Keeper } from "./committee.ts";
+export { committeeHash, decodeCommittee, forSharing, readCommittee, verifyCommittee, type Committee, type Keeper } from "./committee.ts";
 export {
   bitOf, checkConsent, checkNonce, consentDeed, consentId, decodeConsent, draftConsent, encodeConsent, epochOf, highestPlace,
   isOffer, nonceOf, readConsentFields, wordOfNonce, writeConsentFields, type Consent, type ConsentFields, type Place,
@@ -10,7 +10,7 @@ export {
 export { NOBODY, type Hex } from "./fields.ts";
 export { formatUnits, parseUnits, unitDecimals, writeUnits } from "./money.ts";
 export { decodeOrder, encodeOrder, jobIdOf, laneWord, type Order } from "./order.ts";
-export { assetOf, encodePublication, registerDeed } from "./publication.ts";
+export { assetOf, registerDeed } from "./registration.ts";
 export { PURPOSES, purposeOf, purposeOfHash, type Purpose } from "./purposes.ts";
 export { decodeRecipe, type Recipe } from "./recipe.ts";
 export { revokeAll, revokeNonces, revokeTokens, type Revocation, type RevocationBody } from "./revocation.ts";
