@@ -1,3 +1,5 @@
+import { DEEDS } from "./deeds.ts";
+import { PEOPLE } from "./people.ts";
 import { characters, readers } from "./readers.ts";
 
 /** What one vector came to: its name, and what went wrong if anything did. */
@@ -10,4 +12,4 @@ export type Vectors = Readonly<Record<string, unknown>>;
 export type Suite = (vectors: Vectors) => AsyncIterable<Outcome> | Iterable<Outcome>;
 
 /** The suites by the name of their vector file; each part of the page adds its own. */
-export const SUITES: Readonly<Record<string, Suite>> = { readers, characters };
+export const SUITES: Readonly<Record<string, Suite>> = { ...DEEDS, ...PEOPLE, readers, characters };
