@@ -115,7 +115,6 @@ export function claiming(amount: string, jobs: number): Words {
 export function planOf(operation: Operation): Plan {
   const words: Record<string, () => Words> = {
     register: () => publishing(1, 1, false),
-    consent: () => approving("your dataset", false),
     grant: () => approving("your dataset", false),
     offer: () => offering("your dataset", 1),
     revoke: () => revoking(1, 0, 0),
@@ -125,7 +124,6 @@ export function planOf(operation: Operation): Plan {
   };
   const TITLES: Record<string, string> = {
     register: "Publish a dataset",
-    consent: "Grant a consent",
     grant: "Grant a consent",
     offer: "Offer a dataset",
     revoke: "Revoke consents",

@@ -4,7 +4,7 @@ import { call, get } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
 import type { ConsentRow, Hex, Operation, World } from "../../api/types.ts";
 import { epochOf, highestPlace, readConsentFields } from "../../deeds/consent.ts";
-import { type Revocation, revokeAll as endAll, revokeNonces, revokeTokens } from "../../deeds/revocation.ts";
+import { type Revocation, type RevocationBody, revokeAll as endAll, revokeNonces, revokeTokens } from "../../deeds/revocation.ts";
 import type { Open } from "./owner.svelte.ts";
 import { placeOf, signedConsents } from "./publishing.ts";
 import type { Steps } from "./steps.ts";
@@ -50,13 +50,19 @@ async function send(open: Open, messages: readonly Revocation[], steps: Steps, s
     say(open.signer.isWallet ? "Continue in your wallet…" : "Signing on this device…");
     const signature = await steps.once(`sign ${at}`, () => open.signer.signDeed(deed));
     say("Telling the keepers…");
-    const whole = { ...body, signature };
+    const whole = { ...written(body), signature };
     const path = "/v1/revocations";
     operations.push(
       await steps.once(`send ${at}`, () => call<Operation>("POST", path, { body: whole, key: steps.key(`send ${at}`) })),
     );
   }
   return operations;
+}
+
+/** As the API writes it: a mask is 32 bytes. */
+function written(body: RevocationBody): RevocationBody {
+  if (body.kind !== "revoke_nonces") return body;
+  return { ...body, mask: `0x${BigInt(body.mask).toString(16).padStart(64, "0")}` };
 }
 
 /** Have these jobs' earnings paid out. */

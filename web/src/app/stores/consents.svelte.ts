@@ -12,8 +12,7 @@ import { sheet } from "./sheet.svelte.ts";
 export function isLive(row: ConsentRow): boolean {
   if (row.nonce_revoked || row.consent.expiry <= Date.now() / 1000) return false;
   if (row.is_offer) return true;
-  const status = row.tokens[0]?.status ?? "unminted";
-  return status === "live" || status === "unminted" || status === "not_yet";
+  return ["live", "never_minted", "not_yet"].includes(row.tokens[0]?.status ?? "never_minted");
 }
 
 export function usesLeft(row: ConsentRow): string {

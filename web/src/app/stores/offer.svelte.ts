@@ -45,8 +45,8 @@ export class OfferStore extends Resource<Offerable> {
   offer(dataset: Dataset): void {
     const steps = new Steps();
     sheet.open({
-      ...offering(dataset.title, dataset.terms.purposes.length),
-      act: (say) => owner.offer(dataset.asset, dataset.terms.purposes, steps, say),
+      ...offering(dataset.title, dataset.purposes.length),
+      act: (say) => owner.offer(dataset.asset, dataset.purposes, steps, say),
       sent: () => void this.load(),
     });
   }

@@ -1,6 +1,6 @@
 /** What trainers ask of this owner, and the three answers. */
 
-import { call, get, newKey } from "../../api/client.ts";
+import { call, get } from "../../api/client.ts";
 import type { Page, TrainerRequest } from "../../api/types.ts";
 import { asked, type Licence } from "../owner/licence.ts";
 import { Steps } from "../owner/steps.ts";
@@ -24,14 +24,14 @@ class Requests extends Listing<TrainerRequest> {
   approve(request: TrainerRequest, changed?: Licence): void {
     const steps = new Steps();
     sheet.open({
-      ...approving(request.title, changed !== undefined),
+      ...approving(request.title ?? "your dataset", changed !== undefined),
       act: (say) => owner.approve(request, changed ?? asked(request), steps, say),
       sent: () => void this.load(),
     });
   }
 
   async deny(request: TrainerRequest, reason: string): Promise<void> {
-    await call("POST", `/v1/requests/${encodeURIComponent(request.id)}/denial`, { body: { reason }, key: newKey() });
+    await call("POST", `/v1/requests/${encodeURIComponent(request.id)}/denial`, { body: { reason } });
     toasts.say("Denied. The trainer sees it.", "good");
     await this.load();
   }
