@@ -21,6 +21,8 @@ from core.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from allod.depot import Depot
+    from allod.vaults import Vaults
     from consent.chain.account import Account
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
@@ -116,6 +118,20 @@ class World:
         store = open_blocks(self.settings)
         self._closing.callback(store.close)
         return store
+
+    @cached_property
+    def depot(self) -> Depot:
+        """The server's door to the blocks. (One for a process: ask for it before there are threads.)"""
+        from allod.depot import Depot
+
+        return Depot(self.engine, self.blocks, limit=self.settings.upload_bytes)
+
+    @cached_property
+    def vaults(self) -> Vaults:
+        """The vaults that the server keeps."""
+        from allod.vaults import Vaults
+
+        return Vaults(self.depot, limit=self.settings.vault_bytes)
 
     @cached_property
     def chain(self) -> Chain:

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
         description="Likewise, who operates the keepers: one sentence for all, or one for each with | between.",
     )
     database_url: str | None = Field(default=None, description="An SQLAlchemy URL; by default SQLite in the home.")
+    upload_bytes: int = Field(
+        default=64 << 30, ge=16 << 20, description="How much an account may have sent to the server and not committed."
+    )
+    vault_bytes: int = Field(default=1 << 40, ge=16 << 20, description="How large a vault may be on the server.")
 
     @property
     def deployment_file(self) -> Path:

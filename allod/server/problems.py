@@ -38,6 +38,8 @@ TITLES = {
     "too-large": "Too large",
     "too-slow": "Too slow",
     "too-often": "Too often",
+    "incomplete": "Blocks are missing",
+    "no-room": "No room left",
     "wrong-media-type": "Not this kind of document",
     "wrong-host": "Not this server",
     "head-too-large": "Too many headers",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from allod.server import about, feed, health, sessions
+from allod.server import about, blocks, feed, health, sessions, vaults
 
 ROUTERS = [
     about.router,
     sessions.router,
+    blocks.router,
+    vaults.router,
     feed.router,
     health.router,
 ]
