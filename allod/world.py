@@ -6,15 +6,16 @@ in this process; each has a production twin behind the same interface.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from allod.identities import Identities
 from core.errors import Conflict, NotFound
 from core.files import Lock, write_atomic
+from core.once import cached_property
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ NOTICE = (
 
 
 class World:
-    """One home directory. Close it, or use it in a `with` block."""
+    """One home directory, which threads may share. Close it, or use it in a `with` block."""
 
     def __init__(self, settings: Settings, chain: Chain | None = None) -> None:
         """`chain` is one that the caller opened, and closes."""
@@ -55,6 +56,7 @@ class World:
         self._chain = chain
         self.home = settings.home
         self._closing = ExitStack()
+        self._opening = threading.RLock()
         self.sent: list[Sent] = []
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from core.limits import Rate
 
 SMALL_BODY = 128 << 10
+MAX_HEAD = 16 << 10
 BLOCKS_BODY = (16 << 20) + (64 << 10)  # one part of 16 MiB and its framing
 CLIENT, SIGN_IN, ACCOUNT = Rate(100, 400), Rate(1, 30), Rate(50, 300)
 
@@ -15,13 +16,14 @@ CLIENT, SIGN_IN, ACCOUNT = Rate(100, 400), Rate(1, 30), Rate(50, 300)
 class Bounds:
     """Times in seconds; the rest are counts and rates.
 
-    `answer` bounds the time until an answer begins, `body` the arrival of a small body and `write` the wait for a
-    client to take the next piece of an answer. A stream ends after `stream_life`, and its client asks again.
+    `body` bounds the arrival of a body, with a second more for each `slowest` bytes that it declares; `answer` the time
+    until an answer begins, `write` the wait for a client to take its next piece. A stream ends after `stream_life`, and
+    its client asks again.
     """
 
     header: float = 10
     body: float = 30
-    blocks_body: float = 300
+    slowest: float = 64 << 10
     answer: float = 60
     write: float = 60
     idle: float = 30

@@ -18,25 +18,34 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
 from allod.server.bounds import Bounds
+from allod.server.readiness import Readiness
 from allod.world import World
 from core.database import transaction
 from core.limits import Buckets
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 @dataclass
 class Place:
-    """One server: its world, the origins (scheme://host[:port]) under which browsers reach it, its bounds."""
+    """One server: its world, the origins (scheme://host[:port]) under which browsers reach it, its bounds.
+
+    `own_hosts` are Host headers that it answers to besides: where it listens behind a proxy.
+    """
 
     world: World
     origins: tuple[str, ...]
     bounds: Bounds
+    own_hosts: frozenset[str] = frozenset()
     stopping: threading.Event = field(default_factory=threading.Event)
     accounts: Buckets = field(init=False)
+    readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:
         self.accounts = Buckets(self.bounds.account)
+        self.readiness = Readiness(self.world)
+
+    def close(self) -> None:
+        """Let the threads of the readiness checks go."""
+        self.readiness.close()
 
     @property
     def is_secure(self) -> bool:
@@ -50,8 +59,8 @@ class Place:
 
     @property
     def hosts(self) -> set[str]:
-        """The Host headers that are ours."""
-        return {urlsplit(origin).netloc for origin in self.origins}
+        """The Host headers that are ours: those of the origins, and where it listens itself."""
+        return {urlsplit(origin).netloc for origin in self.origins} | self.own_hosts
 
 
 def place_of(request: Request) -> Place:

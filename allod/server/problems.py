@@ -39,6 +39,8 @@ TITLES = {
     "too-slow": "Too slow",
     "too-often": "Too often",
     "wrong-media-type": "Not this kind of document",
+    "wrong-host": "Not this server",
+    "head-too-large": "Too many headers",
 }
 
 

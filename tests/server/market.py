@@ -10,6 +10,7 @@ from typing import Any
 from allod.relaying import Relay
 from allod.trees import lay_down
 from allod.world import World
+from consent.chain.deployment import faucet
 from consent.grant import Consent
 from consent.keeper.revocation import Revoke
 from consent.market.lanes import free_lane
@@ -22,7 +23,7 @@ from consent.tree import Leaf, SumTree
 from consent.typed import register_digest, revoke_all_digest, revoke_nonces_digest
 from core.encoding import to_hex
 from core.ids import NOBODY, Address
-from tests.server.conftest import Person
+from tests.server.people import Person
 from vault.keys import RootKey
 from vault.manifest import digest as header_digest
 from vault.vault import Vault
@@ -144,9 +145,11 @@ class Owner:
         return self.http.post("/v1/consents", json=body, headers=key())
 
     def post_revocation(self, body: Mapping[str, Any], digest: bytes) -> Any:
+        return self.http.post("/v1/revocations", json=self.signed_body(body, digest), headers=key())
+
+    def signed_body(self, body: Mapping[str, Any], digest: bytes) -> dict[str, Any]:
         signature = to_hex(self.person.account.sign_hash(digest))
-        body = {"owner": self.person.address, "signature": signature, **body}
-        return self.http.post("/v1/revocations", json=body, headers=key())
+        return {"owner": self.person.address, "signature": signature, **body}
 
     def revoke(self, tokens: Sequence[tuple[Consent, Address]]) -> Any:
         market = self.world.market
@@ -160,10 +163,13 @@ class Owner:
         return self.post_revocation(body, digest)
 
     def revoke_nonces(self, consent: Consent) -> Any:
+        return self.http.post("/v1/revocations", json=self.revoke_nonces_body(consent), headers=key())
+
+    def revoke_nonces_body(self, consent: Consent) -> dict[str, Any]:
         market, mask = self.world.market, 1 << consent.bit
         digest = revoke_nonces_digest(market.chain_id, market.token.address, self.address, consent.word, mask)
         body = {"kind": "revoke_nonces", "word": str(consent.word), "mask": to_hex(mask.to_bytes(32, "big"))}
-        return self.post_revocation(body, digest)
+        return self.signed_body(body, digest)
 
     def revoke_all(self, epoch: int) -> Any:
         market = self.world.market
@@ -205,6 +211,11 @@ def ask_for(made: Prepared, **changes: Any) -> dict[str, Any]:
         "days_open": 7,
         **changes,
     }
+
+
+def fund(world: World, trainer: Person) -> None:
+    """Give a trainer play money, for gas and for jobs."""
+    faucet(world.chain, world.developer, world.market.currency, trainer.account.address, 10**18, 10**20)
 
 
 def open_a_job(world: World, trainer: Person, owed: list[tuple[bytes, Person, int]]) -> Order:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from starlette.testclient import TestClient
 
 from allod.world import World
-from consent.chain.deployment import faucet
 from consent.market.granting import SignedConsent, take
 from core.encoding import to_hex
-from tests.server.conftest import Person
-from tests.server.market import Owner, ask_for, fields, key, ok, open_a_job, work
+from tests.server.market import Owner, ask_for, fields, fund, key, ok, open_a_job, work
+from tests.server.people import Person
 
 
 def test_the_whole_story(world: World, anonymous: TestClient, ada: Person, tom: Person) -> None:
@@ -48,7 +47,7 @@ def test_the_whole_story(world: World, anonymous: TestClient, ada: Person, tom: 
     detail = ok(anonymous.get(f"/v1/datasets/{to_hex(made.asset)}"))
     assert [one["consent"] for one in detail["offers"]] == [fields(offer)]
     assert detail["card"]["sample"] == "At noon."
-    faucet(world.chain, world.developer, world.market.currency, tom.account.address, 10**18, 10**20)
+    fund(world, tom)
     token, _ = take(world.market, tom.account, SignedConsent(offer, owner.sign(offer)))
     rows = ok(ada.http.get("/v1/consents"))["data"]
     assert [(row["number"], row["is_offer"], row["title"]) for row in rows] == [
