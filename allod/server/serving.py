@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from allod.door import ChainDoor
+from allod.relaying import relaying
 from allod.server import metrics
 from allod.server.app import create_app
 from allod.server.bounds import Bounds
@@ -77,6 +78,7 @@ def serving(
         _keep_chain(stack, settings)
         world = stack.enter_context(World(settings))
         world.deployment  # noqa: B018 - made at its first use, before anybody waits for it
+        stack.enter_context(relaying(world))
         app = create_app(
             world, origins=origins_of(settings, host, found), own_hosts=frozenset(_hosts(host, found)), bounds=bounds
         )
