@@ -25,6 +25,7 @@ MODULES = (
     "consent.index.records",
     "finetune.records",
     "allod.holdings",
+    "allod.orders",
     "allod.server.records",
     "allod.operations",
     "allod.requests",

@@ -143,9 +143,9 @@ def quote(world: World, payer: Address, consents: Sequence[Consent], recipe: Rec
     )
 
 
-def begin(world: World, found: Quote) -> tuple[JobRow, Workspace]:
-    """Give a quoted job its folder and number; no money moves."""
-    job = new_job(world.site(), found)
+def begin(world: World, found: Quote, *, folder: str | None = None) -> tuple[JobRow, Workspace]:
+    """Give a quoted job its folder (of the name `folder`, if given) and number; no money moves."""
+    job = new_job(world.site(), found, name=folder)
     return world.jobs.add(job.folder.name, found.payer), job
 
 

@@ -16,10 +16,10 @@ from typing import Self
 
 from allod.door import ChainDoor
 from allod.patience import FIRST, LONGEST
-from allod.performing import OpenWorld, Performer
+from allod.performing import Performer
 from allod.starting import is_queued
 from allod.workflow import Engine, prepare_file
-from allod.world import World
+from allod.world import OpenWorld, World
 from core.errors import AllodError, Busy
 from core.files import Lock
 from core.settings import Settings

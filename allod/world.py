@@ -320,3 +320,7 @@ class World:
             report=report or in_silence,
             patience=self.patience,
         )
+
+
+OpenWorld = Callable[[Settings], World]
+"""How a long-lived process opens the home, anew for each thing that it does."""

@@ -6,6 +6,7 @@ finds out what a transaction cost.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine, LargeBinary, String, select
@@ -62,13 +63,17 @@ class ConsentBook:
         """Remember a signed consent; twice changes nothing."""
         add_once(self._engine, row)
 
-    def consents(self, *, owner: Address | None = None, asset: bytes | None = None) -> list[ConsentRow]:
+    def consents(
+        self, *, owner: Address | None = None, asset: bytes | None = None, grantees: Sequence[Address] | None = None
+    ) -> list[ConsentRow]:
         """Known consents in the order of signing."""
         query = select(ConsentRow).order_by(ConsentRow.signed, ConsentRow.digest)
         if owner is not None:
             query = query.where(ConsentRow.owner == owner)
         if asset is not None:
             query = query.where(ConsentRow.asset == asset)
+        if grantees is not None:
+            query = query.where(ConsentRow.grantee.in_(grantees))
         with transaction(self._engine) as session:
             return list(session.scalars(query))
 

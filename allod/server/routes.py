@@ -10,11 +10,14 @@ from allod.server import (
     earnings,
     feed,
     health,
+    jobs,
     operations,
+    quotes,
     requests,
     revocations,
     sessions,
     vaults,
+    verification,
 )
 
 ROUTERS = [
@@ -30,4 +33,7 @@ ROUTERS = [
     revocations.router,
     operations.router,
     earnings.router,
+    quotes.router,
+    jobs.router,
+    verification.router,
 ]
