@@ -11,7 +11,7 @@ KUBO := $(ALLOD_TOOLS)/kubo-v0.43.0/ipfs
 ANVIL := $(ALLOD_TOOLS)/anvil-1.7.1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test check bench clean setup tools
+.PHONY: help demo test check bench clean setup tools web
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,14 +44,29 @@ tools: ## Get the real nodes: anvil (from npm) and kubo (built with Go, some min
 		(cd "$(ANVIL)" && npm ci --ignore-scripts --silent --no-audit --no-fund) && touch "$(ANVIL)/.ready"; \
 	else command -v anvil >/dev/null 2>&1 || echo "anvil is missing: install Node 20 or newer (with npm) and run make again."; fi
 
+# The page, built into allod/static. Rebuilt only when its sources changed.
+WEB := $(shell find web -name node_modules -prune -o -name build -prune -o -type f -print 2>/dev/null)
+web: allod/static/index.html ## Build the page into allod/static
+
+allod/static/index.html: web/node_modules/.ready $(WEB)
+	@cd web && npm run --silent build -- --logLevel warn && npm run --silent vectors -- --logLevel error
+	@touch $@
+
+web/node_modules/.ready: web/package.json web/package-lock.json web/.npmrc
+	@command -v npm >/dev/null 2>&1 && node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)' || { \
+		echo "The page needs Node 20.19 or newer with npm to be built. Install it and run make again."; exit 1; }
+	@cd web && npm ci --ignore-scripts --silent --no-audit --no-fund
+	@touch $@
+
 demo: .venv/.ready $(if $(filter real,$(NODES)),tools) ## The whole loop once, on play money (DATA=path: your own files; NODES=real: on real nodes)
 	@$(BIN)/allod demo $(if $(DATA),--data "$(DATA)") $(if $(NODES),--nodes "$(NODES)")
 
-check: .venv/.ready ## Lint, types and layers
+check: .venv/.ready web/node_modules/.ready ## Lint, types and layers
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@cd web && npm run --silent check -- --output human
 
 # Only root may install, so only root does; for anyone else the tests that need it are skipped, which they say.
 .PHONY: postgres
@@ -61,8 +76,15 @@ postgres:
 		echo "Installing PostgreSQL for the tests."; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install postgresql >/dev/null; \
 	else echo "PostgreSQL is missing; for its tests: sudo apt-get install postgresql"; fi
 
+.PHONY: chromium
+chromium:
+	@if command -v chromium >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing Chromium for the tests."; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install chromium >/dev/null; \
+	else echo "Chromium is missing; for its tests: sudo apt-get install chromium"; fi
+
 # kubo takes minutes to build on a new machine: it is built beside the tests that do not need it.
-test: check postgres ## Check everything and run all tests
+test: check postgres chromium web ## Check everything and run all tests
 	@mkdir -p "$(ALLOD_TOOLS)"; nice -n 19 $(MAKE) -s tools > "$(ALLOD_TOOLS)/log" 2>&1 & \
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope -m "not needs_nodes" $(ARGS); first=$$?; \
 	wait || cat "$(ALLOD_TOOLS)/log"; \
@@ -73,5 +95,5 @@ bench: .venv/.ready ## Measure what we promise; writes bench/out/bench.json
 	@$(BIN)/python -m bench
 
 clean: ## Remove caches, builds and the virtual environment; never a vault
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/out dist build
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/out dist build web/node_modules web/build allod/static
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

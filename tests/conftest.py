@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.web.serving import STATIC, VECTORS
 
 os.environ["ALLOD_CONFIG"] = os.devnull  # the settings of whoever runs the tests are not theirs
 
@@ -18,6 +21,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
     if report.skipped and os.environ.get("ALLOD_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and here nothing may be: {report.longrepr}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Browser tests are skipped where Chromium or the built page is missing, which fails in CI."""
+    if item.get_closest_marker("needs_browser"):
+        if shutil.which("chromium") is None:
+            pytest.skip("Chromium is not installed (Debian: apt-get install chromium).")
+        if not (STATIC / "index.html").is_file() or not (VECTORS / "vectors.html").is_file():  # one build makes both
+            pytest.skip("The page is not built (`make web`).")
 
 
 class ByTest(LoadScopeScheduling):

@@ -194,7 +194,11 @@ BROKEN_LINES = {
     "empty answer": '{"messages": [{"role": "assistant", "content": " "}]}',
     "empty text": '{"text": ""}',
     "too deep": '{"messages": ' + "[" * 100_000,
+    "deeper than its caller's stack": '{"text": "sekret", "deep": ' + "[" * 500 + "]" * 500 + "}",
     "endless number": '{"messages": ' + "9" * 10_000 + "}",
+    "not a number": '{"text": "sekret", "n": NaN}',
+    "a mark inside": '\ufeff{"text": "sekret"}',
+    "half a pair in utf-8": '{"text": "\udced\udca0\udc80"}',
     "not utf-8": '{"messages": "\udcff"}',
 }
 
@@ -236,6 +240,17 @@ def test_half_a_surrogate_pair_becomes_a_character_that_can_be_encoded() -> None
     assert isinstance(record, Record)
     assert record.text.encode().decode() == record.text
     assert record.text.endswith("whole 😀")
+
+
+def test_numbers_are_never_read_however_long_they_are() -> None:
+    (record,) = read('{"text": "x", "n": ' + "9" * 10_000 + "}")
+    assert isinstance(record, Record)
+
+
+def test_what_stands_behind_the_head_is_utf_8_too() -> None:
+    rows = b'{"text": "row"}\n' * 5000
+    *_, broken = read(rows + '{"text": "sekret"}'.encode("utf-16-be"))
+    assert broken == BrokenRecord("line 5001", "It is not valid JSON.")
 
 
 # ChatGPT's conversations.json
@@ -306,6 +321,7 @@ BROKEN_CONVERSATIONS: dict[str, Any] = {
     "empty": {"mapping": {}},
     "no mapping": {"title": "x"},
     "mapping no map": {"mapping": [1]},
+    "parents no text": conversation(None, a1={"parent": ["u"]}, a2={"parent": {}}),
     "end no text": conversation({"a": 1}),  # type: ignore[arg-type]
 }
 

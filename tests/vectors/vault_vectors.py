@@ -555,6 +555,24 @@ def readers() -> None:
         broken("conversation 1"),
         turns("conversation 2", ("assistant", "Yes.")),
     )
+    deep = '{"text": "deep", "more": ' + "[" * 499 + "]" * 499 + "}"
+    case(
+        "JSON to the letter",
+        '{"text": "first"}\n{"text": "x", "n": NaN}\n\ufeff{"text": "x"}\n{"text": "one", "text": "two"}\n'
+        + f"{deep}\n"
+        + deep.replace("[]", "[[]]")
+        + '\n{"text": "long", "n": '
+        + "9" * 5000
+        + "}\n",
+        rows,
+        text("line 1", "first"),
+        broken("line 2"),
+        broken("line 3"),
+        text("line 4", "two"),
+        text("line 5", "deep"),
+        broken("line 6"),
+        text("line 7", "long"),
+    )
     about = "Files, the media type their content tells, and their records in order ('broken' places aside from counts)."
     write("readers", {"v": 1, "about": about, "cases": cases})
 

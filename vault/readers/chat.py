@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from vault.readers.jsonvalues import MAX_OBJECT, objects
+from vault.readers.jsonvalues import MAX_DEPTH, MAX_OBJECT, depth, objects
 from vault.readers.record import ROLES, BrokenRecord, Draft, Message, merged, whole
 from vault.readers.source import lines
 
@@ -55,16 +55,29 @@ def read_values(stream: Iterator[bytes]) -> Iterator[Draft | BrokenRecord]:
 
 
 def _draft(data: bytes, place: str) -> Draft | BrokenRecord:
-    if data.count(b"{") + data.count(b"[") > _MAX_BRACKETS or data.count(b",") > _MAX_COMMAS:
+    brackets = data.count(b"{") + data.count(b"[")
+    if brackets > _MAX_BRACKETS or data.count(b",") > _MAX_COMMAS:
         return BrokenRecord(place, "It holds more values than a conversation has.")
     try:
-        value = json.loads(data)
+        value = _parsed(data)
     except (ValueError, RecursionError):
+        return BrokenRecord(place, _NOT_JSON)
+    # How deep Python itself can follow depends on its caller: a limit of our own makes all readers agree.
+    if brackets > MAX_DEPTH and depth(data) > MAX_DEPTH:
         return BrokenRecord(place, _NOT_JSON)
     try:
         return Draft(place, _content(value))
     except _Unreadable as error:
         return BrokenRecord(place, str(error))
+
+
+def _parsed(data: bytes) -> Any:
+    """RFC 8259 to the letter: UTF-8 and no other encoding, no NaN, numbers of any length (none of them is read)."""
+    return json.loads(data.decode("utf-8"), parse_int=float, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
 
 
 def _content(value: Any) -> str | tuple[Message, ...]:
@@ -144,7 +157,8 @@ def _end(conversation: dict[str, Any], mapping: dict[str, Any]) -> Any:
     current = conversation.get("current_node")
     if current is not None:
         return current
-    parents = {node.get("parent") for node in mapping.values() if isinstance(node, dict)}
+    named = [node.get("parent") for node in mapping.values() if isinstance(node, dict)]
+    parents = {parent for parent in named if isinstance(parent, str)}
     leaves = [node_id for node_id in mapping if node_id not in parents]
     if len(leaves) != 1:
         raise _Unreadable("It does not say which of its branches is the current one.")

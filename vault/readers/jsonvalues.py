@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 MAX_OBJECT: Final = 64 << 20
-MAX_DEPTH: Final = 1000  # open brackets; what is nested deeper is given up, and reading goes on inside of it
+MAX_DEPTH: Final = 500  # open brackets; what is nested deeper is given up, and reading goes on inside of it
 
 _OUTSIDE = re.compile(rb'["{}\[\]]')
 _INSIDE = re.compile(rb'["\\]')
@@ -25,6 +25,23 @@ def objects(stream: Iterator[bytes], limit: int = MAX_OBJECT) -> Iterator[bytes 
         yield from scanner.feed(piece)
     if scanner.open:
         yield None
+
+
+def depth(data: bytes) -> int:
+    """How many brackets of a JSON text are open at once, at most."""
+    deepest = opened = position = 0
+    in_string = False
+    while found := (_INSIDE if in_string else _OUTSIDE).search(data, position):
+        position = found.end()
+        mark = found.group()
+        if mark == b"\\":
+            position += 1
+        elif mark == b'"':
+            in_string = not in_string
+        else:
+            opened += 1 if mark in b"{[" else -1
+            deepest = max(deepest, opened)
+    return deepest
 
 
 class _Scanner:

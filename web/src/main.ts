@@ -1,0 +1,7 @@
+import { mount } from "svelte";
+
+import App from "./app/App.svelte";
+
+const target = document.getElementById("app");
+if (target === null) throw new Error("The page has no place for the application.");
+mount(App, { target });
