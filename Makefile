@@ -49,7 +49,7 @@ WEB := $(shell find web -name node_modules -prune -o -name build -prune -o -type
 web: allod/static/index.html ## Build the page into allod/static
 
 allod/static/index.html: web/node_modules/.ready $(WEB)
-	@cd web && npm run --silent build -- --logLevel warn && npm run --silent vectors -- --logLevel warn
+	@cd web && npm run --silent build -- --logLevel warn && npm run --silent vectors -- --logLevel error
 	@touch $@
 
 web/node_modules/.ready: web/package.json web/package-lock.json web/.npmrc
