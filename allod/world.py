@@ -21,9 +21,9 @@ from core.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from allod.chainview import ChainView
     from allod.depot import Depot
     from allod.vaults import Vaults
-    from allod.chainview import ChainView
     from consent.chain.account import Account
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
