@@ -29,6 +29,7 @@ SINGLE = {
     "earnings": ("allod.cli.money", "What each job owes or paid an owner."),
     "claim": ("allod.cli.money", "Have everything claimable paid out."),
     "worker": ("allod.cli.worker", "Run the jobs that were started, until told to stop."),
+    "up": ("allod.cli.up", "Everything of this home at once, with the owner's page."),
     "demo": ("allod.cli.demo", "The whole loop once, in a world of its own."),
     "doctor": ("allod.cli.doctor", "Check every part and say what to do about it."),
 }
