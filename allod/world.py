@@ -44,8 +44,8 @@ NOTICE = (
     "without any independence."
 )
 NOTICE_APART = (
-    "This is a development chain with play money. Its keepers are processes of their own, but on one machine and in one "
-    "hand: independence begins where others run them."
+    "This is a development chain with play money. Its keepers are processes of their own, but on one machine and in "
+    "one hand: independence begins where others run them."
 )
 
 
