@@ -66,20 +66,21 @@ class Tree:
         self._say = say or (lambda _: None)
         self._running: list[_Running] = []
 
-    def start(self, part: Part) -> None:
-        """Start one more part and wait until it is ready; `Unavailable` with its log's end if it does not become so."""
-        one = _Running(part)
-        self._running.append(one)
-        self._spawn(one)
+    def start(self, *parts: Part) -> None:
+        """Start more parts at once and wait until all are ready; `Unavailable` with the log's end of one that is not."""
+        waiting = [_Running(part) for part in parts]
+        for one in waiting:
+            self._running.append(one)
+            self._spawn(one)
         deadline = time.monotonic() + START
-        while not self._stop.is_set():
-            if one.child is not None and one.child.poll() is not None:
-                raise self._failed(part, "ended while it started")
-            if part.is_ready():
-                return
-            if time.monotonic() > deadline:
-                raise self._failed(part, "does not answer")
-            self._stop.wait(0.05)
+        while waiting and not self._stop.is_set():
+            for one in waiting:
+                if one.child is not None and one.child.poll() is not None:
+                    raise self._failed(one.part, "ended while it started")
+            waiting = [one for one in waiting if not one.part.is_ready()]
+            if waiting and time.monotonic() > deadline:
+                raise self._failed(waiting[0].part, "does not answer")
+            self._stop.wait(0.05 if waiting else 0)
 
     @property
     def pids(self) -> dict[str, int]:

@@ -39,13 +39,15 @@ def standing(
         tree = stack.enter_context(Tree(home / "logs", stop=stop, say=say))
         rpc = settings.rpc_url or _start_chain(tree, settings)
         here = settings.model_copy(update={"rpc_url": rpc})
+        url = f"http://{LOOPBACK}:{port}"
+        parts = []
         if settings.committee is None:
             stack.callback(forget_services, home)  # before the keepers stop: whoever asks then opens them here
-            _start_keepers(tree, here)
-        tree.start(Part("runner", _allod("worker"), _environment(here)))
-        url = f"http://{LOOPBACK}:{port}"
+            parts += _keepers(here)
+        parts.append(Part("runner", _allod("worker"), _environment(here)))
         words = _allod("serve", "--host", LOOPBACK, "--port", str(port))
-        tree.start(Part("server", words, _environment(here), lambda: _answers(f"{url}/livez")))
+        parts.append(Part("server", words, _environment(here), _ask(f"{url}/livez")))
+        tree.start(*parts)
         yield tree, url
 
 
@@ -57,20 +59,22 @@ def _start_chain(tree: Tree, settings: Settings) -> str:
     return url
 
 
-def _start_keepers(tree: Tree, settings: Settings) -> None:
-    """Found the home's committee if it has none, and start each of its keepers on a port of its own."""
+def _keepers(settings: Settings) -> list[Part]:
+    """Found the home's committee if it has none; each of its keepers, on a port of its own."""
     forget_services(settings.home)  # of an `allod up` that was killed
     folder, deployment = settings.home / "keepers", settings.deployment_file
     with World(settings) as world:
         members = world.committee.keepers
     urls = {member.index: f"http://{LOOPBACK}:{free_port()}" for member in members}
     tell_services(settings.home, urls)
+    parts = []
     for index, url in urls.items():
         words = _allod("keeper", "serve", str(folder / str(index)), "--committee", str(folder / "committee.json"))
         words += ["--rpc", str(settings.rpc_url), "--deployment", str(deployment)]
         words += ["--listen", url.removeprefix("http://")]
         # Nothing of this home's settings is a keeper's business: it has what its command line names.
-        tree.start(Part(f"keeper {index}", words, _bare(), _ask(f"{url}/livez")))
+        parts.append(Part(f"keeper {index}", words, _bare(), _ask(f"{url}/livez")))
+    return parts
 
 
 def _ask(url: str) -> Callable[[], bool]:
