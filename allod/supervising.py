@@ -67,7 +67,7 @@ class Tree:
         self._running: list[_Running] = []
 
     def start(self, *parts: Part) -> None:
-        """Start more parts at once and wait until all are ready; `Unavailable` with the log's end of one that is not."""
+        """Start more parts at once and wait until all are ready; `Unavailable`, with its log's end, if one is not."""
         waiting = [_Running(part) for part in parts]
         for one in waiting:
             self._running.append(one)
