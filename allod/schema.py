@@ -24,6 +24,7 @@ MODULES = (
     "consent.records",
     "consent.index.records",
     "finetune.records",
+    "allod.server.records",
 )
 
 

@@ -28,10 +28,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from consent.keeper.limits import Buckets, Limits, key_of
+from consent.keeper.limits import Limits
 from consent.keeper.node import LIMITS, Answer, Keeper
 from consent.keeper.wire import MEDIA_TYPE, write_error
 from core.errors import AllodError, Busy, InvalidInput, NotFound, Unavailable
+from core.limits import Buckets, key_of
 
 LOG = logging.getLogger("allod.keeper")
 _TOO_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"

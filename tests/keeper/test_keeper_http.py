@@ -16,13 +16,14 @@ import pytest
 
 from consent.keeper import http as keeper_http
 from consent.keeper.client import release, revoke_everywhere
-from consent.keeper.limits import MAX_KEYS, Buckets, Limits, Rate, key_of
+from consent.keeper.limits import Limits
 from consent.keeper.node import LIMITS, Keeper
 from consent.keeper.remote import HttpPort, check_endpoint
 from consent.keeper.revocation import Revoke, RevokeAll, write_revocation
 from consent.keeper.wire import MEDIA_TYPE, read_reply, sign, write
 from core.encoding import decode_cbor
 from core.errors import Busy, InvalidInput, Refused, Unavailable
+from core.limits import MAX_KEYS, Buckets, Rate, key_of
 
 PATIENT = 60
 
