@@ -290,6 +290,13 @@ class World:
         return self.settings.committee is not None or bool(keeper_services(self.home))
 
     @property
+    def notice(self) -> str | None:
+        """What everyone should know of this world; None on a chain that is real."""
+        if not self.chain.is_development:
+            return None
+        return NOTICE_APART if self._has_services else NOTICE
+
+    @property
     def patience(self) -> Patience:
         """How long this home waits for its keepers."""
         from consent.keeper.asking import SERVICES, Patience
