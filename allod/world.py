@@ -47,6 +47,10 @@ NOTICE = (
     "This is the embedded world: a development chain with play money, and three keepers in one process "
     "without any independence."
 )
+NOTICE_APART = (
+    "This is a development chain with play money. Its keepers are processes of their own, but on one machine and in "
+    "one hand: independence begins where others run them."
+)
 
 
 class World:
@@ -271,14 +275,16 @@ class World:
 
     @cached_property
     def ports(self) -> dict[int, KeeperPort]:
-        """Doors to the committee's keepers by their indices; services are called where the accepted document says."""
+        """Doors to the committee's keepers by their indices: over HTTP to those that are processes of their own."""
         committee = self.committee
         ports: dict[int, KeeperPort] = {}
-        if self.settings.committee is not None:
+        if self._has_services:
+            from allod.services import keeper_services
             from consent.keeper.remote import HttpPort
 
+            here = {} if self.settings.committee is not None else keeper_services(self.home)
             for member in committee.keepers:
-                door = HttpPort(member.endpoint)
+                door = HttpPort(here.get(member.index, member.endpoint))
                 self._closing.callback(door.close)
                 ports[member.index] = door
             return ports
@@ -292,12 +298,26 @@ class World:
             ports[index] = InProcessPort(keeper)
         return ports
 
+    @cached_property
+    def _has_services(self) -> bool:
+        """Whether the keepers are processes of their own: others run them, or this home's `allod up` does."""
+        from allod.services import keeper_services
+
+        return self.settings.committee is not None or bool(keeper_services(self.home))
+
+    @property
+    def notice(self) -> str | None:
+        """What everyone should know of this world; None on a chain that is real."""
+        if not self.chain.is_development:
+            return None
+        return NOTICE_APART if self._has_services else NOTICE
+
     @property
     def patience(self) -> Patience:
         """How long this home waits for its keepers."""
         from consent.keeper.asking import SERVICES, Patience
 
-        return Patience() if self.settings.committee is None else SERVICES
+        return SERVICES if self._has_services else Patience()
 
     @cached_property
     def runner(self) -> Runner:

@@ -11,7 +11,7 @@ from allod import __version__
 from allod.server.context import Here
 from allod.server.forms import AddressHex, Hex32, UnixTime
 from allod.server.guard import Anyone
-from allod.world import NOTICE, World
+from allod.world import World
 from consent.money import unit_decimals
 from consent.purposes import PURPOSES
 from core.encoding import to_hex
@@ -118,7 +118,7 @@ def describe(world: World) -> WorldOut:
     return WorldOut(
         chain_id=deployment.chain_id,
         is_development=chain.is_development,
-        notice=NOTICE if chain.is_development else None,
+        notice=world.notice,
         version=__version__,
         contracts=ContractsOut(
             registry=to_hex(deployment.registry),

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006_market"
-down_revision = "0004_server"
+down_revision = "0005_uploads"
 branch_labels = None
 depends_on = None
 

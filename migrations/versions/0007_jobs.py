@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007_jobs"
-down_revision = "0004_server"
+down_revision = "0006_market"
 branch_labels = None
 depends_on = None
 

@@ -25,8 +25,8 @@ from core.encoding import from_hex
 from core.ids import Address
 from core.settings import Settings
 from finetune.workspace import State
-from tests.server.people import ORIGIN, TEST_BOUNDS, Person
 from tests.server.ordering import Town, sign, tiny
+from tests.server.people import ORIGIN, TEST_BOUNDS, Person
 from tests.worker.homes import DEPOSIT, FEE, LEAF, Home, make_home
 from tests.worker.outside import Prepared
 

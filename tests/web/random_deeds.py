@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from consent.addresses import read_address, write_address
@@ -36,10 +38,8 @@ class Cases:
 
     def add(self, act: str, given: Any, make: Callable[[], Any]) -> None:
         case = {"name": f"{act} {len(self.all)}", "act": act, "given": given}
-        try:
+        with suppress(InvalidInput, Corrupted):
             case["expected"] = make()
-        except (InvalidInput, Corrupted):
-            pass
         self.all.append(case)
 
     def accepted(self, act: str) -> int:
@@ -111,27 +111,25 @@ def signings(cases: Cases, count: int) -> None:
         cases.add(
             "consent",
             {**given, "fields": fields(one), "holders": [to_hex(taker)]},
-            lambda one=one, taker=taker, chain_id=chain_id, token=token, signed=signed: [  # type: ignore[misc]
+            lambda one=one, taker=taker, chain_id=chain_id, token=token, signed=signed: [
                 to_hex(one.encode()), to_hex(one.id(chain_id, token, taker)), *signed(one.digest(chain_id, token))
             ],
         )  # fmt: skip
         header, terms = rng.randbytes(rng.randrange(1, 300)), octets(rng, 32)
         register = {**given, "header": to_hex(header), "terms": to_hex(terms)}
-        from hashlib import sha256
-
         digest = register_digest(chain_id, registry, signer.address, sha256(header).digest(), terms)
-        cases.add("register", register, lambda digest=digest, signed=signed: signed(digest))  # type: ignore[misc]
-        cases.add("asset", register, lambda signer=signer, header=header: to_hex(asset_of(signer.address, header)))  # type: ignore[misc]
+        cases.add("register", register, lambda digest=digest, signed=signed: signed(digest))
+        cases.add("asset", register, lambda signer=signer, header=header: to_hex(asset_of(signer.address, header)))
         some = [consent(rng, signer.address) for _ in range(rng.choice((1, 2, 16, 17, 40)))]
         holders = [Address(rng.randbytes(20)) if each.is_offer else each.grantee for each in some]
         several = {**given, "fieldsList": [fields(each) for each in some], "holders": [to_hex(h) for h in holders]}
 
-        def revoke(some=some, holders=holders, chain_id=chain_id, token=token, signer=signer, signed=signed):  # type: ignore[no-untyped-def]
+        def revoke(some=some, holders=holders, chain_id=chain_id, token=token, signer=signer, signed=signed):
             ids = [each.id(chain_id, token, holder) for each, holder in zip(some, holders, strict=True)]
             chunks = [ids[at : at + 16] for at in range(0, len(ids), 16)]
             return [signed(revoke_digest(chain_id, token, signer.address, chunk)) for chunk in chunks]
 
-        def revoke_nonces(some=some, chain_id=chain_id, token=token, signer=signer, signed=signed):  # type: ignore[no-untyped-def]
+        def revoke_nonces(some=some, chain_id=chain_id, token=token, signer=signer, signed=signed):
             masks: dict[int, int] = {}
             for each in some:
                 masks[each.word] = masks.get(each.word, 0) | 1 << each.bit
@@ -144,12 +142,12 @@ def signings(cases: Cases, count: int) -> None:
         cases.add("revoke_nonces", several, revoke_nonces)
         epoch = edge(rng, 32)
         digest = revoke_all_digest(chain_id, token, signer.address, epoch)
-        cases.add("revoke_all", {**given, "epoch": epoch}, lambda digest=digest, signed=signed: signed(digest))  # type: ignore[misc]
+        cases.add("revoke_all", {**given, "epoch": epoch}, lambda digest=digest, signed=signed: signed(digest))
         text = rng.choice(("", "words", "Grüße 😀\n", "x" * 300))
         cases.add(
             "sign_text",
             [to_hex(key), text],
-            lambda signer=signer, text=text: to_hex(signer.sign_hash(personal_digest(text.encode()))),  # type: ignore[misc]
+            lambda signer=signer, text=text: to_hex(signer.sign_hash(personal_digest(text.encode()))),
         )
 
 
@@ -176,15 +174,16 @@ def wrong_signatures(cases: Cases, count: int) -> None:
         cases.add(
             "recover",
             given,
-            lambda digest=digest, signature=bytes(signature): to_hex(recover(digest, signature)),  # type: ignore[misc]
+            lambda digest=digest, signature=bytes(signature): to_hex(recover(digest, signature)),
         )
     for key in (0, 1, SECP256K1_ORDER - 1, SECP256K1_ORDER, 2**256 - 1):
         data = key.to_bytes(32, "big")
-        cases.add("account", to_hex(data), lambda data=data: to_hex(Account(data).address))  # type: ignore[misc]
+        cases.add("account", to_hex(data), lambda data=data: to_hex(Account(data).address))
 
 
 JSONS: tuple[Any, ...] = (
-    None, True, False, 0, -1, 2**53 - 1, 2**53, "", "dpv:AcademicResearch", "é", "\u2028", "😀", "\x7f\x01", [], {}, [1, "a"],
+    None, True, False, 0, -1, 2**53 - 1, 2**53, "", "dpv:AcademicResearch", "é", "\u2028", "😀", "\x7f\x01", [],
+    {}, [1, "a"],
     "0x" + "11" * 32, "0x" + "00" * 20, "0x" + "AB" * 32, {"z": 1, "é": 2, "😀": 3, "\uffff": 4}, 1000, 1001,
 )  # fmt: skip
 
@@ -260,8 +259,10 @@ def decodings(cases: Cases, sample: Any, count: int) -> None:
             False,
         ),
         "terms": (
-            [sample.terms.encode(), replace(sample.terms, base_models=None, max_uses=0, runner=sample.runner.address).encode(),
-             replace(sample.terms, expiry=253402300799, flat=2**53 - 1, base_models=(b"\0" * 32, b"\x0a" * 32)).encode()],
+            [sample.terms.encode(), replace(sample.terms, base_models=None, max_uses=0,
+            runner=sample.runner.address).encode(),
+             replace(sample.terms, expiry=253402300799, flat=2**53 - 1, base_models=(b"\0" * 32,
+             b"\x0a" * 32)).encode()],
             lambda data: [to_hex(Terms.decode(data).encode()), to_hex(Terms.decode(data).hash)],
             True,
         ),
@@ -274,18 +275,22 @@ def decodings(cases: Cases, sample: Any, count: int) -> None:
     }  # fmt: skip
     for kind, (goods, read, in_json) in readers.items():
         for good in goods:
-            cases.add(f"decode_{kind}", to_hex(good), lambda good=good, read=read: read(good))  # type: ignore[misc]
+            cases.add(f"decode_{kind}", to_hex(good), lambda good=good, read=read: read(good))
         for number in range(count if kind != "committee" else count // 4):
             rng = random.Random(f"{kind} {number}")
             data = mutated(rng, rng.choice(goods), in_json)
-            cases.add(f"decode_{kind}", to_hex(data), lambda data=data, read=read: read(data))  # type: ignore[misc]
+            cases.add(f"decode_{kind}", to_hex(data), lambda data=data, read=read: read(data))
 
 
 TEXTS = (
-    b"1", b"1.0", b"1e3", b"-0", b"0", b" 1", b"1 ", b"[1,2]", b"[1, 2]", b'{"b":1,"a":2}', b'{"a":2,"b":1}', b'{"a":1,"a":1}',
-    b"9007199254740991", b"9007199254740992", b"-9007199254740991", b"-9007199254740993", b"NaN", b'"\\u0041"', b'"\\u001f"',
-    b'"\\u001F"', b'"\\n"', b'"\\u000a"', b'"\\/"', b'"/"', b'"\x7f"', b'"\\u007f"', b'"\xc3\xa9"', b'"\\u00e9"', b'"\\ud800"',
-    b'"\xed\xa0\x80"', b"\xef\xbb\xbf1", b"", b"nul", b"null", b"true", b"tru", b"[" * 32 + b"]" * 32, b"[" * 33 + b"]" * 33,
+    b"1", b"1.0", b"1e3", b"-0", b"0", b" 1", b"1 ", b"[1,2]", b"[1, 2]", b'{"b":1,"a":2}', b'{"a":2,"b":1}',
+    b'{"a":1,"a":1}',
+    b"9007199254740991", b"9007199254740992", b"-9007199254740991", b"-9007199254740993", b"NaN", b'"\\u0041"',
+    b'"\\u001f"',
+    b'"\\u001F"', b'"\\n"', b'"\\u000a"', b'"\\/"', b'"/"', b'"\x7f"', b'"\\u007f"', b'"\xc3\xa9"',
+    b'"\\u00e9"', b'"\\ud800"',
+    b'"\xed\xa0\x80"', b"\xef\xbb\xbf1", b"", b"nul", b"null", b"true", b"tru", b"[" * 32 + b"]" * 32,
+    b"[" * 33 + b"]" * 33,
     b"[" * 34 + b"]" * 34, '{"\uffff":1,"😀":2}'.encode(), '{"😀":2,"\uffff":1}'.encode(), b'{"__proto__":{"a":1}}',
     b'{"10":1,"9":2}', b'{"9":2,"10":1}', b'"\\ud83d\\ude00"', '"😀"'.encode(), b"\0" * 4, "1".encode("utf-16"),
 )  # fmt: skip
@@ -293,7 +298,7 @@ TEXTS = (
 
 def documents(cases: Cases, count: int) -> None:
     for text in TEXTS:
-        cases.add("json", to_hex(text), lambda text=text: to_hex(encode_json(decode_json(text))))  # type: ignore[misc]
+        cases.add("json", to_hex(text), lambda text=text: to_hex(encode_json(decode_json(text))))
 
     def value(rng: random.Random, levels: int) -> Any:
         kind = rng.randrange(3) if levels else 0
@@ -306,7 +311,8 @@ def documents(cases: Cases, count: int) -> None:
 
     for number in range(count):
         given = value(random.Random(f"json {number}"), 4)
-        cases.add("encode_json", given, lambda given=given: to_hex(encode_json(given)))  # type: ignore[misc]
+        # As text: on its way to the page, a value would lose what is called __proto__.
+        cases.add("encode_json", json.dumps(given), lambda given=given: to_hex(encode_json(given)))
 
 
 def prices(cases: Cases, sample: Any, count: int) -> None:
@@ -327,20 +333,22 @@ def prices(cases: Cases, sample: Any, count: int) -> None:
         cases.add(
             "quote",
             given,
-            lambda terms=terms, recipe=recipe, records=records: [  # type: ignore[misc]
+            lambda terms=terms, recipe=recipe, records=records: [
                 allows(terms, recipe), str(quote(terms, recipe, Counts(0, records)))
             ],
         )  # fmt: skip
         cases.add(
             "price",
             {"flat": str(terms.flat), "rate": str(terms.per_record_epoch), "records": str(records)},
-            lambda terms=terms, records=records: str(price(terms, records)),  # type: ignore[misc]
+            lambda terms=terms, records=records: str(price(terms, records)),
         )
 
 
 AMOUNTS = (
-    "0", "1", "12.50", "0.000000001", "0.0000000010", "0.0000000001", "18446744073.709551615", "18446744073.709551616",
-    "18446744073709551615", "18446744073709551616", "1.", ".5", "-1", "+1", "1e3", "1,5", " 7 ", "", "x", "1.5.5", "٣", "1_000",
+    "0", "1", "12.50", "0.000000001", "0.0000000010", "0.0000000001", "18446744073.709551615",
+    "18446744073.709551616",
+    "18446744073709551615", "18446744073709551616", "1.", ".5", "-1", "+1", "1e3", "1,5", " 7 ", "", "x",
+    "1.5.5", "٣", "1_000",
     "99999999999999999999", "999999999999999999999", "0." + "0" * 18, "0." + "0" * 19, "\n3", "0x10", "01",
 )  # fmt: skip
 
@@ -351,13 +359,13 @@ def amounts(cases: Cases) -> None:
             cases.add(
                 "write_units",
                 [str(units), decimals],
-                lambda units=units, decimals=decimals: [format_units(units, decimals), unit_decimals(decimals)],  # type: ignore[misc]
+                lambda units=units, decimals=decimals: [format_units(units, decimals), unit_decimals(decimals)],
             )
         for amount in AMOUNTS:
             cases.add(
                 "parse_units",
                 [amount, decimals],
-                lambda amount=amount, decimals=decimals: str(parse_units(amount, decimals)),  # type: ignore[misc]
+                lambda amount=amount, decimals=decimals: str(parse_units(amount, decimals)),
             )
 
 
@@ -365,13 +373,14 @@ def addresses(cases: Cases, count: int) -> None:
     for number in range(count):
         rng = random.Random(f"address {number}")
         address = Address(rng.randbytes(20)) if number else NOBODY
-        cases.add("write_address", to_hex(address), lambda address=address: write_address(address))  # type: ignore[misc]
+        cases.add("write_address", to_hex(address), lambda address=address: write_address(address))
         typed = rng.choice((
             write_address(address), to_hex(address), "0x" + to_hex(address)[2:].upper(), "0X" + to_hex(address)[2:],
-            write_address(address).swapcase(), write_address(address)[:-1], "0x" + write_address(address)[2:].swapcase(),
+            write_address(address).swapcase(), write_address(address)[:-1],
+            "0x" + write_address(address)[2:].swapcase(),
             to_hex(address)[2:], to_hex(address) + " ", "0x" + "zz" * 20,
         ))  # fmt: skip
-        cases.add("read_address", typed, lambda typed=typed: to_hex(read_address(typed)))  # type: ignore[misc]
+        cases.add("read_address", typed, lambda typed=typed: to_hex(read_address(typed)))
 
 
 def all_cases(sample: Any) -> Cases:

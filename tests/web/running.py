@@ -17,7 +17,7 @@ def outcomes(page: Page, suite: str, vectors: dict[str, Any]) -> list[dict[str, 
 def check(page: Page, suite: str, vectors: dict[str, Any], at_least: int = 1) -> None:
     """All cases of a suite hold, and there are at least so many."""
     found = outcomes(page, suite, vectors)
-    assert [outcome for outcome in found if outcome["error"]] == []
+    assert "\n".join(f"{one['name']}: {one['error']}" for one in found if one["error"]) == ""
     assert len(found) >= at_least
 
 
@@ -25,4 +25,4 @@ def check_cases(page: Page, suite: str, cases: Sequence[dict[str, Any]]) -> None
     """Each of these cases was run and holds."""
     found = outcomes(page, suite, {"cases": list(cases)})
     assert [outcome["name"] for outcome in found] == [case["name"] for case in cases]
-    assert [outcome for outcome in found if outcome["error"]] == []
+    assert "\n".join(f"{one['name']}: {one['error']}" for one in found if one["error"]) == ""

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.web.nasty_files import large_files, small_files
-from tests.web.running import check_cases, outcomes
+from tests.web.running import check, check_cases, outcomes
 from tests.web.serving import ROOT
 from vault.readers import BrokenRecord, detect, read_records
 
@@ -52,6 +52,10 @@ def test_files_at_the_limits_read_alike(vector_page: Page) -> None:
         expected = told(b"".join(part * times for part, times in parts))
         in_hex = [[part.hex(), times] for part, times in parts]
         check_cases(vector_page, "readers", [{"name": name, "parts": in_hex, "steps": [1 << 16], **expected}])
+
+
+def test_files_without_end_give_records_as_they_come(vector_page: Page) -> None:
+    check(vector_page, "streams", {}, 5)
 
 
 def test_characters_have_the_same_classes(vector_page: Page) -> None:

@@ -222,7 +222,7 @@ const ACTS: Readonly<Record<string, (given: never) => unknown>> = {
     return [found.id, found.hash];
   },
   json: (given: Hex) => hexOf(encodeJson(decodeJson(bytesOf(given), 1 << 20) as Json)),
-  encode_json: (given: Json) => hexOf(encodeJson(given)),
+  encode_json: (given: string) => hexOf(encodeJson(JSON.parse(given) as Json)),
   quote: (given: { terms: Hex; recipe: Hex; records: string }) => {
     const [found, recipe] = [decodeTerms(bytesOf(given.terms)), decodeRecipe(bytesOf(given.recipe))];
     return [allows(found, recipe), quote(found, recipe, BigInt(given.records)).toString()];

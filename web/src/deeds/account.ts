@@ -11,7 +11,9 @@ import { InvalidInput } from "../vault/errors.ts";
 import { hexOf, NOBODY, type Hex } from "./fields.ts";
 import { keccak } from "./hashes.ts";
 
-const HALF_ORDER = secp256k1.Point.Fn.ORDER >> 1n;
+// Written out, so that who only writes addresses does not load the curve.
+const ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
+const HALF_ORDER = ORDER >> 1n;
 
 function addressOf(publicKey: Uint8Array): Hex {
   const uncompressed = secp256k1.Point.fromBytes(publicKey).toBytes(false);
@@ -73,10 +75,10 @@ export function normalised(signature: Hex): Hex {
   let v = bytes[64] ?? 0;
   if (v < 2) v += 27;
   const s = BigInt(hexOf(bytes.subarray(32, 64)));
-  if (s <= HALF_ORDER || s >= secp256k1.Point.Fn.ORDER || (v !== 27 && v !== 28)) {
+  if (s <= HALF_ORDER || s >= ORDER || (v !== 27 && v !== 28)) {
     return hexOf(concat(bytes.subarray(0, 64), Uint8Array.of(v)));
   }
-  const low = (secp256k1.Point.Fn.ORDER - s).toString(16).padStart(64, "0");
+  const low = (ORDER - s).toString(16).padStart(64, "0");
   return hexOf(concat(bytes.subarray(0, 32), fromHex(`0x${low}`), Uint8Array.of(55 - v)));
 }
 

@@ -58,6 +58,8 @@ interface Running {
   readonly file: File;
   readonly notes: string;
   stop: AbortController;
+  /** What it becomes in the vault; null before it was first sealed. */
+  objectId: Bytes | null;
   /** Lets go of the upload's lock, by which other tabs leave it alone. */
   release: () => void;
 }
@@ -66,7 +68,7 @@ const OVER: ReadonlySet<Phase> = new Set(["done", "paused", "failed", "cancelled
 
 export class Sealer {
   private readonly all: Running[] = [];
-  private ready: { running: Running; sealed: SealedPayload }[] = [];
+  private ready: { running: Running; sealed: SealedPayload & Begun }[] = [];
   private next = 0;
   private working: Promise<void> | null = null;
   private journal: Promise<Journal> | null = null;
@@ -99,7 +101,7 @@ export class Sealer {
       error: null,
       entry: null,
     };
-    this.all.push({ upload, file, notes, stop: new AbortController(), release: () => undefined });
+    this.all.push({ upload, file, notes, stop: new AbortController(), objectId: null, release: () => undefined });
     this.changed(upload);
     this.work();
     return upload;
@@ -121,12 +123,10 @@ export class Sealer {
 
   /** Ends an upload for good. What was sent of it is ciphertext under a key that nobody keeps. */
   async cancel(id: number): Promise<void> {
-    const { upload, file } = this.one(id);
-    if (upload.phase === "done" || upload.phase === "committing") return;
+    const running = this.one(id);
+    if (running.upload.phase === "done" || running.upload.phase === "committing") return;
     this.end(id, "cancelled");
-    for (const begun of await this.interrupted()) {
-      if (sameFile(begun, upload.name, file)) await this.discard(begun.objectId);
-    }
+    if (running.objectId !== null) await this.discard(running.objectId);
   }
 
   /** Resolves when nothing is left to do, whatever came of it. */
@@ -212,15 +212,16 @@ export class Sealer {
   }
 
   /** Seals and sends one file; what it gives is not in the vault yet. */
-  private async upload(running: Running, signal: AbortSignal): Promise<SealedPayload> {
+  private async upload(running: Running, signal: AbortSignal): Promise<SealedPayload & Begun> {
     const { file, upload } = running;
     this.tell(running, { phase: "reading" });
     const journal = await this.open();
-    const known = (await journal.unfinished()).filter((begun) => sameFile(begun, upload.name, file));
-    for (const { objectId } of known) {
+    if (this.ready.some((other) => sameFile(other.sealed, upload.name, file))) await this.commit();
+    for (const { objectId } of (await journal.unfinished()).filter((begun) => sameFile(begun, upload.name, file))) {
       const release = await hold(lockName(objectId));
       if (release === null) throw busy();
       running.release = release;
+      running.objectId = objectId;
       // Read again under the lock: another tab may have gone on, or finished.
       const begun = (await journal.unfinished()).find((now) => toHex(now.objectId) === toHex(objectId));
       const sealed = begun === undefined ? null : await this.send(running, journal, begun, signal);
@@ -240,6 +241,7 @@ export class Sealer {
       added: Math.floor(Date.now() / 1000),
       digests: [],
     };
+    running.objectId = begun.objectId;
     running.release = (await hold(lockName(begun.objectId))) ?? running.release;
     await journal.begin(begun);
     const sealed = await this.send(running, journal, begun, signal);
@@ -253,7 +255,7 @@ export class Sealer {
     journal: Journal,
     begun: Unfinished,
     signal: AbortSignal,
-  ): Promise<SealedPayload | null> {
+  ): Promise<(SealedPayload & Begun) | null> {
     this.tell(running, { resumed: begun.digests.length > 0 });
     const lengths = new Map<string, number>();
     let fresh: Bytes[] = [];
@@ -261,7 +263,7 @@ export class Sealer {
     const outbox = new Outbox(this.telling(running), {
       signal,
       leaving: async () => {
-        await journal.note(begun.objectId, noted, fresh);
+        await journal.note(objectId, noted, fresh);
         noted += fresh.length;
         fresh = [];
       },
@@ -272,7 +274,8 @@ export class Sealer {
       },
     });
     let index = 0;
-    const request = { ...begun, file: running.file, vaultId: this.vault.vaultId };
+    const { objectId, dek, header, name } = begun;
+    const request = { file: running.file, name, dek, header, vaultId: this.vault.vaultId, objectId };
     for await (const piece of sealInWorker(request, signal) satisfies AsyncIterable<Piece>) {
       if (piece.kind === "end") {
         // A file that lost its last segments would still match all of its first.
