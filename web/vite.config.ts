@@ -7,6 +7,7 @@ export default defineConfig({
   build: {
     outDir: "../allod/static",
     emptyOutDir: true,
+    manifest: true, // what a test reads the weight of each route from
     target: "es2023",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
