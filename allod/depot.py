@@ -20,6 +20,7 @@ from itertools import islice
 from typing import TypeVar
 
 from sqlalchemy import Engine, exists, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from allod import holdings
 from allod.holdings import HeldRow
@@ -40,6 +41,7 @@ PART = 16 << 20  # bytes of one CAR
 QUESTION = 1000  # CIDs asked for at once
 HEADS = 8  # that may wait for an account's commit
 WAIT = 30.0  # seconds for another program that writes
+_HOUR = 3600.0
 _SWEEP = 256  # blocks deleted in one flush
 
 _LOG = logging.getLogger(__name__)
@@ -215,6 +217,28 @@ class Depot:
                 self.keep_publication(Asset(asset), Cid.parse(publication))
             except (NotFound, Corrupted, InvalidInput) as error:
                 _LOG.debug("The published dataset %s is not whole here: %s", asset.hex(), error.slug)
+
+
+@contextmanager
+def collecting(depot: Depot) -> Generator[None]:
+    """Delete what nobody needs, at the start and every hour, while the block runs."""
+    stop = threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            try:
+                depot.collect()
+            except (AllodError, SQLAlchemyError) as error:  # what could not be deleted now can be in an hour
+                _LOG.warning("Blocks that nobody needs could not be deleted now: %s", type(error).__name__)
+            stop.wait(_HOUR)
+
+    thread = threading.Thread(target=collect, name="collector", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _read(part: bytes) -> tuple[dict[Cid, bytes], dict[Cid, bytes]]:
