@@ -26,6 +26,9 @@ MODULES = (
     "finetune.records",
     "allod.holdings",
     "allod.server.records",
+    "allod.operations",
+    "allod.requests",
+    "allod.consenting",
 )
 
 

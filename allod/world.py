@@ -21,6 +21,7 @@ from core.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from allod.chainview import ChainView
     from allod.depot import Depot
     from allod.vaults import Vaults
     from consent.chain.account import Account
@@ -215,6 +216,13 @@ class World:
         return Indexer(self.chain, self.deployment, self.engine)
 
     @cached_property
+    def view(self) -> ChainView:
+        """What many accounts ask of the contracts, worked out once for each block."""
+        from allod.chainview import ChainView
+
+        return ChainView(self)
+
+    @cached_property
     def relayer(self) -> Relayer:
         """Sends what owners signed, and keeps what each transaction cost."""
         from consent.market.place import Relayer
@@ -223,20 +231,10 @@ class World:
 
     def remember(self, sent: Sent, job: bytes | None = None) -> None:
         """Keep a transaction's cost: for this run in `sent`, for good in the database."""
-        from consent.records import TransactionRow
+        from consent.records import transaction_row
 
-        receipt = sent.receipt
         self.sent.append(sent)
-        self.consents.sent(
-            TransactionRow(
-                hash=sent.tx_hash,
-                what=sent.what,
-                sender=receipt.sender,
-                gas=sent.gas,
-                block=receipt.block_number,
-                job=job,
-            )
-        )
+        self.consents.sent(transaction_row(sent, job))
 
     @cached_property
     def committee(self) -> Committee:

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Engine, LargeBinary, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from consent.market.place import Sent
 from core.database import Base, UtcTime, add_once, transaction, utc_now
 from core.ids import Address
 
@@ -41,6 +42,14 @@ class TransactionRow(Base):
     block: Mapped[int]
     job: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True, default=None)
     sent: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+
+
+def transaction_row(sent: Sent, job: bytes | None = None) -> TransactionRow:
+    """What is kept of a transaction."""
+    receipt = sent.receipt
+    return TransactionRow(
+        hash=sent.tx_hash, what=sent.what, sender=receipt.sender, gas=sent.gas, block=receipt.block_number, job=job
+    )
 
 
 class ConsentBook:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from allod.server import about, blocks, feed, health, sessions, vaults
+from allod.server import (
+    about,
+    blocks,
+    consents,
+    datasets,
+    earnings,
+    feed,
+    health,
+    operations,
+    requests,
+    revocations,
+    sessions,
+    vaults,
+)
 
 ROUTERS = [
     about.router,
@@ -11,4 +24,10 @@ ROUTERS = [
     vaults.router,
     feed.router,
     health.router,
+    datasets.router,
+    requests.router,
+    consents.router,
+    revocations.router,
+    operations.router,
+    earnings.router,
 ]

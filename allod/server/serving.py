@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from allod.depot import collecting
 from allod.door import ChainDoor
+from allod.relaying import relaying
 from allod.server import metrics
 from allod.server.app import create_app
 from allod.server.bounds import Bounds
@@ -80,6 +81,7 @@ def serving(
         world.deployment  # noqa: B018 - made at its first use, before anybody waits for it
         world.vaults  # noqa: B018 - likewise, before there are threads
         stack.enter_context(collecting(world.depot))
+        stack.enter_context(relaying(world))
         app = create_app(
             world, origins=origins_of(settings, host, found), own_hosts=frozenset(_hosts(host, found)), bounds=bounds
         )

@@ -27,7 +27,7 @@ from consent.chain.answers import (
     read_receipt,
 )
 from consent.chain.jsonrpc import METHOD_NOT_FOUND, EmbeddedProvider, HttpProvider, Provider, RpcError
-from consent.chain.sending import Sending
+from consent.chain.sending import OnKept, Sending
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, NotFound, Refused, Unavailable
 from core.ids import Address
@@ -323,13 +323,14 @@ class Chain:
         value: int = 0,
         gas: int | None = None,
         key: str | None = None,
+        on_kept: OnKept | None = None,
     ) -> Receipt:
         """Sign, keep, send and wait for inclusion. What the contract refuses is `Refused`, with its reason.
 
         `key` names the effect: what was sent under it before is not sent again, and its receipt is the answer. See
-        `consent.chain.sending` for what is promised.
+        `consent.chain.sending` for what is promised. `on_kept` hears the transaction's hash before a block has it.
         """
-        return self.sending.send(account, to, data, value=value, gas=gas, key=key)
+        return self.sending.send(account, to, data, value=value, gas=gas, key=key, on_kept=on_kept)
 
     def submit_raw(self, raw: bytes) -> None:
         """Hand a signed transaction to the node, which may have it already (and then says so by an error)."""
