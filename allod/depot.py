@@ -19,17 +19,17 @@ from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import Engine, exists, select
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from allod import holdings
-from allod.holdings import HeldRow
 from core.database import transaction, utc_now
 from core.errors import AllodError, Busy, Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import Address, Asset
 from vault.blocks import BlockStore
 from vault.car import Car
 from vault.carlog import poses_as_tombstone
-from vault.catalogue import DatasetRow
+from vault.catalogue import PublicationRow
 from vault.cid import DAG_CBOR, Cid
 from vault.datasets import Card
 from vault.documents import read_document
@@ -40,6 +40,7 @@ PART = 16 << 20  # bytes of one CAR
 QUESTION = 1000  # CIDs asked for at once
 HEADS = 8  # that may wait for an account's commit
 WAIT = 30.0  # seconds for another program that writes
+_HOUR = 3600.0
 _SWEEP = 256  # blocks deleted in one flush
 
 _LOG = logging.getLogger(__name__)
@@ -96,19 +97,19 @@ class Depot:
         sizes = {cid: len(data) for cid, data in (*heads.items(), *blocks.items())}
         now = self.clock()
         with self.writing() as store:
-            absent = store.missing(blocks)
+            absent = store.missing(sizes)
             with transaction(self.engine) as session:
                 fresh = sizes.keys() - holdings.among_uploads(session, account, sizes)
                 self._check_room(
                     holdings.waiting_bytes(session, account) + sum(sizes[cid] for cid in fresh), "not committed yet"
                 )
-                absent_heads = [cid for cid in heads if cid in fresh]
-                holdings.note_uploads(session, account, {cid: sizes[cid] for cid in blocks}, absent, now)
+                new = [cid for cid in absent if cid in blocks or cid in fresh]
+                arriving = [cid for cid in absent if cid in blocks]
+                holdings.note_uploads(session, account, {cid: sizes[cid] for cid in blocks}, arriving, now)
                 for cid, data in heads.items():
                     holdings.note_head(session, account, cid, data, now, HEADS)
             self._patiently(lambda: store.put_many(blocks.items()))
             store.flush()
-        new = [*absent, *absent_heads]
         return Taken(len(new), len(sizes) - len(new), sum(sizes[cid] for cid in new))
 
     def _check_room(self, size: int, what: str) -> None:
@@ -130,7 +131,7 @@ class Depot:
 
     @contextmanager
     def writing(self) -> Generator[BlockStore]:
-        """The store, while nobody else in this process writes to it. What was put without `flush` is given up."""
+        """The store, while nobody else in this process writes to it."""
         with self._mutex:
             try:
                 yield self.blocks
@@ -167,7 +168,6 @@ class Depot:
 
     def sweep(self, among: Iterable[Cid] | None = None) -> int:
         """Delete what nobody needs, of all or among some blocks; how many were deleted."""
-        self._keep_published()
         if among is None:
             deleted = 0
             while count := self._sweep(None):
@@ -191,6 +191,7 @@ class Depot:
         """Give up what was sent a day ago and never committed, and delete what nobody needs; how many blocks."""
         with transaction(self.engine) as session:
             holdings.expire_uploads(session, self.clock())
+        self._keep_published()
         return self.sweep()
 
     def keep_publication(self, asset: Asset, publication: Cid) -> None:
@@ -205,16 +206,39 @@ class Depot:
 
     def _keep_published(self) -> None:
         """The same for whatever the catalogue lists."""
-        unheld = select(DatasetRow.asset, DatasetRow.publication).where(
-            ~exists().where(HeldRow.holder == DatasetRow.asset)
-        )
         with transaction(self.engine) as session:
-            rows = session.execute(unheld).all()
-        for asset, publication in rows:
+            listed = session.execute(select(PublicationRow.asset, PublicationRow.cid)).all()
+            named = [(Asset(asset), Cid.parse(cid)) for asset, cid in listed]
+            held = holdings.held_units(session, named)
+        for asset, publication in named:
+            if (asset, publication) in held:
+                continue
             try:
-                self.keep_publication(Asset(asset), Cid.parse(publication))
+                self.keep_publication(asset, publication)
             except (NotFound, Corrupted, InvalidInput) as error:
                 _LOG.debug("The published dataset %s is not whole here: %s", asset.hex(), error.slug)
+
+
+@contextmanager
+def collecting(depot: Depot) -> Generator[None]:
+    """Delete what nobody needs, at the start and every hour, while the block runs."""
+    stop = threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            try:
+                depot.collect()
+            except (AllodError, SQLAlchemyError) as error:  # what could not be deleted now can be in an hour
+                _LOG.warning("Blocks that nobody needs could not be deleted now: %s", type(error).__name__)
+            stop.wait(_HOUR)
+
+    thread = threading.Thread(target=collect, name="collector", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _read(part: bytes) -> tuple[dict[Cid, bytes], dict[Cid, bytes]]:
