@@ -13,7 +13,10 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from allod import orders
+from allod.desk import Desk
+from allod.events import EventLog
 from allod.orders import OrderRow
+from allod.server import activity
 from allod.server.app import create_app
 from allod.world import World
 from consent.chain.account import Account
@@ -24,6 +27,7 @@ from core.database import transaction
 from core.encoding import from_hex
 from core.ids import Address
 from core.settings import Settings
+from finetune.opening import RUN_SECONDS
 from finetune.workspace import State
 from tests.server.ordering import Town, sign, tiny
 from tests.server.people import ORIGIN, TEST_BOUNDS, Person
@@ -288,6 +292,72 @@ def test_a_database_that_lies_does_not_choose_what_the_runner_opens(town: Town) 
     assert (found["state"], found["problem"]["type"]) == ("refused", "invalid-input")
     assert town.jobs[0].state is State.QUOTED
     assert town.world.chain.nonce(town.home.payer.address) == quote["opening"]["nonce"]
+
+
+def test_a_quote_that_nobody_signed_is_forgotten_once_its_opening_cannot_happen(town: Town) -> None:
+    quote, other = town.ready("ada"), town.ready("ada")
+    assert town.start(other).status_code == 202
+    town.desk().tend()
+    town.mirror().tend()
+    assert len(town.jobs) == len(list((town.outside.home / "runner" / "keys").iterdir())) == 2
+    late = Desk(town.world.settings, town.engine, lambda _: town.outside.world(), lambda: time.time() + 3 * RUN_SECONDS)
+    late.tend()
+    (job,) = town.jobs
+    assert job.state is State.OPEN
+    assert len(list((town.outside.home / "runner" / "keys").iterdir())) == len(town.job_rows()) == 1
+    assert town.payer.http.get(f"/v1/quotes/{quote['id']}").status_code == 404
+    assert town.quote(other["id"])["state"] == "opened"
+
+
+def test_events_are_replayed_from_any_place_in_both_forms(town: Town) -> None:
+    quote = town.ready("ada")
+    job = town.start(quote).json()["id"]
+    town.desk().tend()
+    with town.jobs[0].hold():
+        for step in range(1, 6):
+            EventLog(town.jobs[0].folder).add("step", step=step, steps=5, loss=1.5, tokens=9, owners=1)
+    town.mirror().tend()
+    town.mirror().tend()  # another one, which finds all of it copied
+    path, http = f"/v1/jobs/{job}/events", town.payer.http
+    page = http.get(path, headers={"accept": "application/json"}).json()
+    assert [event["id"] for event in page["data"]] == [1, 2, 3, 4, 5, 6]
+    later = http.get(path, params={"after": 4}, headers={"accept": "application/json"}).json()
+    assert later["data"] == page["data"][4:]
+    stream = {"accept": "text/event-stream"}
+    ids = [line for line in http.get(path, headers=stream).text.splitlines() if line.startswith("id:")]
+    assert [line.split()[-1] for line in ids] == ["1", "2", "3", "4", "5", "6"]
+    rest = http.get(path, headers={**stream, "last-event-id": "5"}).text
+    assert rest.count("id:") == 1
+    assert http.get(f"/v1/jobs/{job}").json()["progress"] == {
+        "step": 5, "steps": 5, "loss": 1.5, "tokens": 9, "owners": 1,
+    }  # fmt: skip
+
+
+def test_old_steps_make_room_and_nothing_else_goes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "KEPT_STEPS", 3)
+    job = town.start(town.ready("ada")).json()["id"]
+    town.desk().tend()
+    with town.jobs[0].hold():
+        for step in range(10):
+            EventLog(town.jobs[0].folder).add("step", step=step, steps=10, loss=1.0, tokens=1, owners=1)
+    town.mirror().tend()
+    found = town.payer.http.get(f"/v1/jobs/{job}/events", headers={"accept": "application/json"}).json()["data"]
+    assert [(event["id"], event["kind"]) for event in found] == [(1, "queued"), (9, "step"), (10, "step"), (11, "step")]
+
+
+def test_payer_and_owner_are_told_once_that_a_job_is_open(town: Town) -> None:
+    town.start(town.ready("ada"))
+    town.desk().tend()
+    for _ in range(2):
+        town.mirror().tend()
+    owner = Address(town.home.addresses["ada"])
+    with transaction(town.engine) as session:
+        kinds = [one.kind for one in activity.newest(session, owner, before=None, at_most=50)]
+        payers = [
+            one.kind for one in activity.newest(session, Address(town.home.payer.address), before=None, at_most=50)
+        ]
+    assert kinds.count("earning.in_escrow") == 1
+    assert payers.count("job.opened") == payers.count("job.signed") == 1
 
 
 # -- cancelling -------------------------------------------------------------------------------------------------------
