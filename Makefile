@@ -11,7 +11,7 @@ KUBO := $(ALLOD_TOOLS)/kubo-v0.43.0/ipfs
 ANVIL := $(ALLOD_TOOLS)/anvil-1.7.1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test check bench clean setup tools web
+.PHONY: help demo up test check bench clean setup tools web
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ web/node_modules/.ready: web/package.json web/package-lock.json web/.npmrc
 
 demo: .venv/.ready $(if $(filter real,$(NODES)),tools) ## The whole loop once, on play money (DATA=path: your own files; NODES=real: on real nodes)
 	@$(BIN)/allod demo $(if $(DATA),--data "$(DATA)") $(if $(NODES),--nodes "$(NODES)")
+
+up: .venv/.ready web ## The server with the owner's page, and all it needs, on play money (PORT=8600)
+	@$(BIN)/allod up $(if $(PORT),--port "$(PORT)")
 
 check: .venv/.ready web/node_modules/.ready ## Lint, types and layers
 	@$(BIN)/ruff check -q .

@@ -278,10 +278,14 @@ def _chain_and_what_needs_it(settings: Settings) -> Iterator[Finding]:
             yield _failed("contracts", error)
         if deployment is not None:
             yield Finding("contracts", Mark.WORKS, f"Ours, on chain {deployment.chain_id}.")
-            if settings.committee is None:
+            from allod.services import keeper_services
+
+            here = {} if settings.committee is not None else keeper_services(settings.home)
+            if settings.committee is None and not here:
                 yield _checked("keepers", partial(_keepers, settings, chain, deployment))
             else:
-                yield from _services(settings.committee, deployment)
+                own = settings.home / "keepers" / "committee.json"
+                yield from _services(settings.committee or own, here, deployment)
         yield _checked("runner", partial(_runner, settings, chain), needed=False)
 
 
@@ -351,8 +355,8 @@ def _ask_keeper(folder: Path, chain: Chain, deployment: Deployment, committee: C
         raise Unavailable("It does not know its committee.", hint="Restore its folder from a copy.")
 
 
-def _services(path: Path, deployment: Deployment) -> Iterator[Finding]:
-    """A line for the accepted committee and one for each of its keepers, who answer over HTTP."""
+def _services(path: Path, here: dict[int, str], deployment: Deployment) -> Iterator[Finding]:
+    """A line for the accepted committee and one for each of its keepers, who answer over HTTP (where `here` says)."""
     from consent.committee import Committee
 
     try:
@@ -367,36 +371,37 @@ def _services(path: Path, deployment: Deployment) -> Iterator[Finding]:
     else:
         yield Finding("keepers", Mark.WORKS, seen)
     found = [
-        _checked(f"keeper {member.index}", partial(_service, member, committee, deployment))
+        _checked(f"keeper {member.index}", partial(_service, member, place, committee, deployment))
         for member in committee.keepers
+        for place in [here.get(member.index, member.endpoint)]
     ]
     working = sum(finding.mark is Mark.WORKS for finding in found)
     enough = working >= max(committee.t, committee.q)  # then the others are missed by nobody
     yield from (replace(finding, needed=not enough) for finding in found)
 
 
-def _service(member: Member, committee: Committee, deployment: Deployment) -> Finding:
+def _service(member: Member, endpoint: str, committee: Committee, deployment: Deployment) -> Finding:
     from consent.keeper.remote import HttpPort
     from consent.keeper.service import read_service
 
     part = f"keeper {member.index}"
-    port = HttpPort(member.endpoint, timeout=KEEPER_PATIENCE)
+    port = HttpPort(endpoint, timeout=KEEPER_PATIENCE)
     try:
         found = read_service(port.call("service", b""), member.address)
     finally:
         port.close()
-    place = (deployment.chain_id, deployment.consent_token, deployment.escrow)
-    if (found.chain_id, found.token, found.escrow) != place:
+    kept_for = (deployment.chain_id, deployment.consent_token, deployment.escrow)
+    if (found.chain_id, found.token, found.escrow) != kept_for:
         advice = "Its operator serves other contracts: compare its deployment.json with yours."
-        return Finding(part, Mark.FAILS, f"{member.endpoint} keeps for another chain or contracts.", advice)
+        return Finding(part, Mark.FAILS, f"{endpoint} keeps for another chain or contracts.", advice)
     if committee.encode() not in found.committees:
         advice = "Send its operator the committee's document, for `allod keeper serve --committee`."
-        return Finding(part, Mark.FAILS, f"{member.endpoint} does not sit in this committee.", advice)
+        return Finding(part, Mark.FAILS, f"{endpoint} does not sit in this committee.", advice)
     off = found.time - time.time()
     if abs(off) > AHEAD:
         advice = "Its operator sets its clock, or you set yours: consents begin and end by it."
-        return Finding(part, Mark.FAILS, f"The clock at {member.endpoint} is off by {off:+.0f} s.", advice)
-    seen = f"{member.endpoint} is 0x{member.address.hex()[:8]}…, {found.entries} entries in its log."
+        return Finding(part, Mark.FAILS, f"The clock at {endpoint} is off by {off:+.0f} s.", advice)
+    seen = f"{endpoint} is 0x{member.address.hex()[:8]}…, {found.entries} entries in its log."
     return Finding(part, Mark.WORKS, seen)
 
 

@@ -21,7 +21,8 @@ from consent.tree import SumTree
 from core.encoding import from_hex
 from core.errors import InvalidInput, NotFound
 from core.settings import Settings
-from finetune.provenance import bundle_job, write_statement
+from finetune.bundle import Bundle
+from finetune.provenance import EVIDENCE, bundle_job, write_statement
 from finetune.run import Finished, run_job
 from finetune.settle import StatementHook
 from finetune.stages import Work
@@ -33,15 +34,24 @@ if TYPE_CHECKING:
     from finetune.model.tokenizer import RecordTokenizer
     from finetune.trainer_process import TrainerProcess
 
-BUNDLE = "bundle"
+BUNDLES = "bundles"
 MAX_NEW_TOKENS = 64
 Heldout = Mapping[str, Sequence[Mapping[str, Any]]]
 OnTrained = Callable[["TrainerProcess", "RecordTokenizer"], None]
 
 
 def bundle_of(job: Workspace) -> Path:
-    """Where a job's adapter and its provenance lie."""
-    return job.folder / BUNDLE
+    """Where a job's adapter and its provenance lie: outside of its folder, for all of it is public."""
+    old = job.folder / "bundle"  # where it lay before there was a server
+    return old if old.exists() else job.folder.parents[1] / BUNDLES / job.folder.name
+
+
+def published_bundle(home: Path, folder: str) -> Bundle:
+    """The bundle of the job whose folder has this name, without a look into that; `NotFound` until it is whole."""
+    for place in (home / BUNDLES / folder, home / "jobs" / folder / "bundle"):
+        if (place / EVIDENCE).is_dir():
+            return Bundle(place)
+    raise NotFound("The bundle of this job is not published yet.", hint="Ask again when the job is over.")
 
 
 def run(

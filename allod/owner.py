@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from allod.identities import Unlocked
+from allod.listing import list_dataset
 from allod.world import World
 from consent.grant import Consent
 from consent.keeper.client import Revoked, revoke_everywhere
@@ -26,9 +27,7 @@ from consent.records import ConsentRow
 from consent.terms import Terms
 from core.errors import Corrupted, InvalidInput, NotFound, Refused, Unavailable
 from core.ids import NOBODY, Address, Asset, ObjectId
-from vault.catalogue import DatasetRow
 from vault.cid import Cid
-from vault.datasets import read_card
 from vault.vault import Vault
 
 CONSENT_RECORD = "consent"
@@ -66,26 +65,8 @@ def publish_dataset(
         committee,
         [committee.hash],
     )
-    _list_dataset(world, owner.identity.address, done.asset, done.publication, done.cid)
+    list_dataset(world, owner.identity.address, done.asset, done.publication, done.cid)
     return done
-
-
-def _list_dataset(world: World, owner: Address, asset: Asset, publication: Publication, cid: Cid) -> None:
-    header = publication.header
-    title = str(read_card(world.blocks, header).card.get("title", ""))[:200]
-    row = DatasetRow(asset=asset, owner=owner, vault_id=header.vault_id, title=title, publication=str(cid))
-    row.objects, row.records = header.objects, header.records
-    world.catalogue.add(row)
-
-
-def publication_of(world: World, asset: Asset) -> Publication:
-    """A dataset's public documents, proved against its asset."""
-    row = world.catalogue.get(asset)
-    found = Publication.load(world.blocks, Cid.parse(row.publication))
-    found.check(Address(row.owner), asset)
-    if found.terms.hash not in world.market.registered_terms(asset):
-        raise Corrupted("These terms are not ones that the owner put on chain.", hint="Ask the owner for the dataset.")
-    return found
 
 
 def own_terms(vault: Vault, asset: Asset) -> Terms:
@@ -216,7 +197,7 @@ def relist(world: World, owner: Unlocked, vault: Vault) -> tuple[int, int, list[
     for body in datasets:
         cid, asset = Cid.from_link(body["publication"]), Asset(body["asset"])
         try:
-            _list_dataset(world, owner.identity.address, asset, Publication.load(world.blocks, cid), cid)
+            list_dataset(world, owner.identity.address, asset, Publication.load(world.blocks, cid), cid)
         except (NotFound, Corrupted, InvalidInput):
             lost.append(asset)
     consents = signed_consents(vault)

@@ -19,7 +19,7 @@ from allod.patience import FIRST, LONGEST, Patience
 from allod.recorder import Recorder, record, record_error
 from allod.trainer import DEMO_BASE, base_folder, fund_runner
 from allod.workflow import GO_ON
-from allod.world import World
+from allod.world import OpenWorld, World
 from core.encoding import from_hex
 from core.errors import AllodError, NotFound, Refused
 from core.ids import Address
@@ -30,7 +30,6 @@ from finetune.stages import Work, open_stage, release_stage, settle_stage, train
 from finetune.trainer_process import TrainerProcess
 from finetune.workspace import State, Workspace, needs_training
 
-OpenWorld = Callable[[Settings], World]
 _LOOK = 0.5  # seconds between two looks at the folder while something is waited for
 
 
@@ -134,6 +133,7 @@ class Performer:
                 case "publish":
                     payer = Address(from_hex(job.facts["payer"], 20))
                     jobs.close(world, world.jobs.of_folder(job.folder.name, payer).number, job)
+                    recorder.published()
                     job.note(published=True)
             recorder.look()
         return GO_ON

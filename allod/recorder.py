@@ -51,6 +51,10 @@ class Recorder:
         self._events.add("stage", stage=stage)
         self.look()
 
+    def published(self) -> None:
+        """Keep that the bundle is whole, and nothing more will happen."""
+        self._events.add("published")
+
     def look(self) -> None:
         """Keep a new state, and refusals that were not told before."""
         log, state = self._events, self._job.state

@@ -24,6 +24,12 @@ MODULES = (
     "consent.records",
     "consent.index.records",
     "finetune.records",
+    "allod.orders",
+    "allod.holdings",
+    "allod.server.records",
+    "allod.operations",
+    "allod.requests",
+    "allod.consenting",
 )
 
 

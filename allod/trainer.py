@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allod.owner import publication_of
+from allod.listing import publication_of
 from allod.world import World
 from consent.chain.account import Account
 from consent.grant import Consent
@@ -64,7 +64,7 @@ def held_consents(world: World, trainer: Address) -> list[Held]:
 
 def licence_for(world: World, consent: Consent) -> Licence:
     """The documents behind a consent, from the dataset's publication; quoting and the job check them."""
-    found = publication_of(world, Asset(consent.asset))
+    found = publication_of(world, Asset(consent.asset), consent.terms)
     return Licence(consent, found.terms_bytes, found.header_bytes, found.shares, found.manifests)
 
 
@@ -143,9 +143,9 @@ def quote(world: World, payer: Address, consents: Sequence[Consent], recipe: Rec
     )
 
 
-def begin(world: World, found: Quote) -> tuple[JobRow, Workspace]:
-    """Give a quoted job its folder and number; no money moves."""
-    job = new_job(world.site(), found)
+def begin(world: World, found: Quote, *, folder: str | None = None) -> tuple[JobRow, Workspace]:
+    """Give a quoted job its folder (of the name `folder`, if given) and number; no money moves."""
+    job = new_job(world.site(), found, name=folder)
     return world.jobs.add(job.folder.name, found.payer), job
 
 

@@ -7,9 +7,8 @@ if its root is the one on chain, so nothing here needs to be trusted. Bytes: doc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from core.encoding import decode_cbor, encode_cbor
@@ -51,31 +50,58 @@ def find_tree(world: World) -> TreeLookup:
     def look(job_id: JobId, root: int) -> SumTree | None:
         if root in kept():
             return kept()[root]
-        # One at a time: strangers may lay down any number of files under a root.
-        found = (_decoded(_read(world.blocks, *place)) for place in laid().get(root, []))
-        for tree in chain(found, map(_decoded, _asked(world, job_id))):
-            if tree is not None and tree.root == root:
-                return tree
-        return None
+        return read_tree(world.blocks, root, laid().get(root, [])) or ask_keepers(world, job_id, root)
 
     return look
 
 
 def pointers(blocks: BlockStore) -> dict[int, list[tuple[Cid, int]]]:
     """Where trees lie among the blocks: by root word, the files said to hold it and their sizes in bytes."""
-    out: dict[int, list[tuple[Cid, int]]] = {}
-    for cid in blocks.cids(DAG_CBOR):
-        try:
-            block = blocks.get(cid)
-            value = decode_cbor(block) if len(block) <= _POINTER else None
-            if not isinstance(value, dict) or value.get("kind") != KIND:
-                continue
-            root, size, file = value["root"], value["size"], Cid.from_link(value["file"])
-        except (AllodError, KeyError, AttributeError, TypeError):
-            continue  # damaged, or of another kind
-        if isinstance(root, bytes) and len(root) == 32 and type(size) is int and 0 < size <= MAX_TREE:
-            out.setdefault(int.from_bytes(root, "big"), []).append((file, size))
-    return out
+    return PointerBook().read(blocks)
+
+
+class PointerBook:
+    """Remembers where trees lie, for who asks again and again: each block is read once."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, list[tuple[Cid, int]]] = {}
+        self._seen: set[bytes] = set()
+
+    def read(self, blocks: BlockStore) -> dict[int, list[tuple[Cid, int]]]:
+        """What `pointers` gives, from the blocks that are new."""
+        for cid in blocks.cids(DAG_CBOR):
+            short = cid.digest[:12]
+            if short not in self._seen:
+                self._seen.add(short)
+                for root, place in _pointers_in(blocks, cid):
+                    self._places.setdefault(root, []).append(place)
+        return self._places
+
+
+def read_tree(blocks: BlockStore, root: int, places: Iterable[tuple[Cid, int]]) -> SumTree | None:
+    """The tree of this root, if one of the files that are said to hold it does."""
+    found = (_decoded(_read(blocks, *place)) for place in places)  # one at a time: strangers may lay down any number
+    return next((tree for tree in found if tree is not None and tree.root == root), None)
+
+
+def ask_keepers(world: World, job_id: JobId, root: int) -> SumTree | None:
+    """The tree of this root, if a keeper has it."""
+    found = map(_decoded, _asked(world, job_id))
+    return next((tree for tree in found if tree is not None and tree.root == root), None)
+
+
+def _pointers_in(blocks: BlockStore, cid: Cid) -> Iterator[tuple[int, tuple[Cid, int]]]:
+    """The root word that a block points for, and where to, if it is a pointer."""
+    try:
+        block = blocks.get(cid)
+        value = decode_cbor(block) if len(block) <= _POINTER else None
+        if not isinstance(value, dict) or value.get("kind") != KIND:
+            return
+        root, size, file = value["root"], value["size"], Cid.from_link(value["file"])
+    except (AllodError, KeyError, AttributeError, TypeError):
+        return  # damaged, or of another kind
+    if isinstance(root, bytes) and len(root) == 32 and type(size) is int and 0 < size <= MAX_TREE:
+        yield int.from_bytes(root, "big"), (file, size)
 
 
 def _kept(world: World) -> dict[int, SumTree]:

@@ -14,11 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from allod.door import ChainDoor
 from allod.patience import FIRST, LONGEST
-from allod.performing import OpenWorld, Performer
+from allod.performing import Performer
 from allod.starting import is_queued
 from allod.workflow import Engine, prepare_file
-from allod.world import World
+from allod.world import OpenWorld, World
 from core.errors import AllodError, Busy
 from core.files import Lock
 from core.settings import Settings
@@ -53,7 +54,7 @@ class Worker:
         self._performer = Performer(settings, open_world, self._stop, pauses)
         with ExitStack() as stack:
             self.slot = self._take_slot(stack)
-            self._chain = _ChainDoor(settings)
+            self._chain = ChainDoor(settings)
             stack.callback(self._chain.close)
             self._chain.look()
             url = settings.database_url
@@ -147,36 +148,3 @@ def _slot_path(home: Path, slot: int) -> Path:
 
 def _slot_lock(home: Path, slot: int) -> Lock:
     return Lock(_slot_path(home, slot), what=f"Worker {slot} of this home")
-
-
-class _ChainDoor:
-    """Serves the home's own chain while no other process has it; nothing where a chain is reached over RPC."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._open = ExitStack()
-        self._is_ours = False
-
-    def look(self) -> None:
-        """Take the chain over if it is free."""
-        from consent.chain.embedded import EmbeddedChain
-        from consent.chain.rpc import serving
-
-        if self._is_ours or self._settings.rpc_url is not None:
-            return
-        try:
-            if not (self._settings.home / "chain" / "deployment.json").exists():
-                with World(self._settings) as world:
-                    world.deployment  # noqa: B018 - so that whoever connects finds the contracts
-            with ExitStack() as stack:
-                chain = stack.enter_context(EmbeddedChain(self._settings.home / "chain"))
-                stack.enter_context(serving(chain))
-                self._open = stack.pop_all()
-            self._is_ours = True
-        except Busy:
-            return
-
-    def close(self) -> None:
-        """Let the chain go."""
-        self._open.close()
-        self._is_ours = False

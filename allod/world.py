@@ -6,20 +6,24 @@ in this process; each has a production twin behind the same interface.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from allod.identities import Identities
 from core.errors import Conflict, NotFound
 from core.files import Lock, write_atomic
+from core.once import cached_property
 from core.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from allod.chainview import ChainView
+    from allod.depot import Depot
+    from allod.vaults import Vaults
     from consent.chain.account import Account
     from consent.chain.client import Chain
     from consent.chain.deployment import Deployment
@@ -43,10 +47,14 @@ NOTICE = (
     "This is the embedded world: a development chain with play money, and three keepers in one process "
     "without any independence."
 )
+NOTICE_APART = (
+    "This is a development chain with play money. Its keepers are processes of their own, but on one machine and in "
+    "one hand: independence begins where others run them."
+)
 
 
 class World:
-    """One home directory. Close it, or use it in a `with` block."""
+    """One home directory, which threads may share. Close it, or use it in a `with` block."""
 
     def __init__(self, settings: Settings, chain: Chain | None = None) -> None:
         """`chain` is one that the caller opened, and closes."""
@@ -54,6 +62,7 @@ class World:
         self._chain = chain
         self.home = settings.home
         self._closing = ExitStack()
+        self._opening = threading.RLock()
         self.sent: list[Sent] = []
 
     def close(self) -> None:
@@ -114,6 +123,20 @@ class World:
         store = open_blocks(self.settings)
         self._closing.callback(store.close)
         return store
+
+    @cached_property
+    def depot(self) -> Depot:
+        """The server's door to the blocks. (One for a process: ask for it before there are threads.)"""
+        from allod.depot import Depot
+
+        return Depot(self.engine, self.blocks, limit=self.settings.upload_bytes)
+
+    @cached_property
+    def vaults(self) -> Vaults:
+        """The vaults that the server keeps."""
+        from allod.vaults import Vaults
+
+        return Vaults(self.depot, limit=self.settings.vault_bytes)
 
     @cached_property
     def chain(self) -> Chain:
@@ -197,6 +220,13 @@ class World:
         return Indexer(self.chain, self.deployment, self.engine)
 
     @cached_property
+    def view(self) -> ChainView:
+        """What many accounts ask of the contracts, worked out once for each block."""
+        from allod.chainview import ChainView
+
+        return ChainView(self)
+
+    @cached_property
     def relayer(self) -> Relayer:
         """Sends what owners signed, and keeps what each transaction cost."""
         from consent.market.place import Relayer
@@ -205,20 +235,10 @@ class World:
 
     def remember(self, sent: Sent, job: bytes | None = None) -> None:
         """Keep a transaction's cost: for this run in `sent`, for good in the database."""
-        from consent.records import TransactionRow
+        from consent.records import transaction_row
 
-        receipt = sent.receipt
         self.sent.append(sent)
-        self.consents.sent(
-            TransactionRow(
-                hash=sent.tx_hash,
-                what=sent.what,
-                sender=receipt.sender,
-                gas=sent.gas,
-                block=receipt.block_number,
-                job=job,
-            )
-        )
+        self.consents.sent(transaction_row(sent, job))
 
     @cached_property
     def committee(self) -> Committee:
@@ -255,14 +275,16 @@ class World:
 
     @cached_property
     def ports(self) -> dict[int, KeeperPort]:
-        """Doors to the committee's keepers by their indices; services are called where the accepted document says."""
+        """Doors to the committee's keepers by their indices: over HTTP to those that are processes of their own."""
         committee = self.committee
         ports: dict[int, KeeperPort] = {}
-        if self.settings.committee is not None:
+        if self._has_services:
+            from allod.services import keeper_services
             from consent.keeper.remote import HttpPort
 
+            here = {} if self.settings.committee is not None else keeper_services(self.home)
             for member in committee.keepers:
-                door = HttpPort(member.endpoint)
+                door = HttpPort(here.get(member.index, member.endpoint))
                 self._closing.callback(door.close)
                 ports[member.index] = door
             return ports
@@ -276,12 +298,26 @@ class World:
             ports[index] = InProcessPort(keeper)
         return ports
 
+    @cached_property
+    def _has_services(self) -> bool:
+        """Whether the keepers are processes of their own: others run them, or this home's `allod up` does."""
+        from allod.services import keeper_services
+
+        return self.settings.committee is not None or bool(keeper_services(self.home))
+
+    @property
+    def notice(self) -> str | None:
+        """What everyone should know of this world; None on a chain that is real."""
+        if not self.chain.is_development:
+            return None
+        return NOTICE_APART if self._has_services else NOTICE
+
     @property
     def patience(self) -> Patience:
         """How long this home waits for its keepers."""
         from consent.keeper.asking import SERVICES, Patience
 
-        return Patience() if self.settings.committee is None else SERVICES
+        return SERVICES if self._has_services else Patience()
 
     @cached_property
     def runner(self) -> Runner:
@@ -304,3 +340,7 @@ class World:
             report=report or in_silence,
             patience=self.patience,
         )
+
+
+OpenWorld = Callable[[Settings], World]
+"""How a long-lived process opens the home, anew for each thing that it does."""

@@ -6,11 +6,13 @@ finds out what a transaction cost.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine, LargeBinary, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from consent.market.place import Sent
 from core.database import Base, UtcTime, add_once, transaction, utc_now
 from core.ids import Address
 
@@ -43,6 +45,14 @@ class TransactionRow(Base):
     sent: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
 
 
+def transaction_row(sent: Sent, job: bytes | None = None) -> TransactionRow:
+    """What is kept of a transaction."""
+    receipt = sent.receipt
+    return TransactionRow(
+        hash=sent.tx_hash, what=sent.what, sender=receipt.sender, gas=sent.gas, block=receipt.block_number, job=job
+    )
+
+
 class ConsentBook:
     """The consents and transactions in the database."""
 
@@ -53,13 +63,17 @@ class ConsentBook:
         """Remember a signed consent; twice changes nothing."""
         add_once(self._engine, row)
 
-    def consents(self, *, owner: Address | None = None, asset: bytes | None = None) -> list[ConsentRow]:
+    def consents(
+        self, *, owner: Address | None = None, asset: bytes | None = None, grantees: Sequence[Address] | None = None
+    ) -> list[ConsentRow]:
         """Known consents in the order of signing."""
         query = select(ConsentRow).order_by(ConsentRow.signed, ConsentRow.digest)
         if owner is not None:
             query = query.where(ConsentRow.owner == owner)
         if asset is not None:
             query = query.where(ConsentRow.asset == asset)
+        if grantees is not None:
+            query = query.where(ConsentRow.grantee.in_(grantees))
         with transaction(self._engine) as session:
             return list(session.scalars(query))
 

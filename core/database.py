@@ -78,16 +78,35 @@ def transaction(engine: Engine) -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def exclusively(engine: Engine, number: int) -> Iterator[Session]:
+    """`transaction`, but only one of this `number` at a time, in whichever process: what it reads stays so to its end.
+
+    (On SQLite it is the only one that writes at all.)
+    """
+    with transaction(engine) as session:
+        connection = session.connection()
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
+        yield session
+
+
+def insert_into(session: Session, table: type[Base]) -> Any:
+    """An INSERT into `table` that can say `on_conflict_…`."""
+    dialect = session.get_bind().dialect.name
+    return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+
+
 def inserting(session: Session, row: Base) -> Any:
     """An INSERT of `row` on which `on_conflict_…` can say what happens where its key is taken already.
 
     A look before an insert does not hold: another program may insert in between.
     """
-    dialect = session.get_bind().dialect.name
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     columns = inspect(type(row)).column_attrs
     values = {item.key: getattr(row, item.key) for item in columns if getattr(row, item.key) is not None}
-    return insert(type(row)).values(values)
+    return insert_into(session, type(row)).values(values)
 
 
 def add_once(engine: Engine, row: Base) -> None:

@@ -97,7 +97,30 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds for which a chain endpoint, a kubo node or a committee that is away is waited for.",
     )
+    server_url: str | None = Field(
+        default=None,
+        description="Where browsers reach the server, say https://allod.example; needed behind a proxy with TLS.",
+    )
+    server_operator: str = Field(
+        default="This computer: whoever runs it runs the server.",
+        max_length=200,
+        description="One sentence that owners read where they decide: who operates the server.",
+    )
+    runner_operator: str = Field(
+        default="This computer, the same person as the server.",
+        max_length=200,
+        description="Likewise, who operates the machine that trains.",
+    )
+    keeper_operators: str = Field(
+        default="This computer, the same person as the server.",
+        max_length=4000,
+        description="Likewise, who operates the keepers: one sentence for all, or one for each with | between.",
+    )
     database_url: str | None = Field(default=None, description="An SQLAlchemy URL; by default SQLite in the home.")
+    upload_bytes: int = Field(
+        default=64 << 30, ge=16 << 20, description="How much an account may have sent to the server and not committed."
+    )
+    vault_bytes: int = Field(default=1 << 40, ge=16 << 20, description="How large a vault may be on the server.")
 
     @property
     def deployment_file(self) -> Path:

@@ -115,12 +115,29 @@ class Bundle:
                     raise Corrupted(f"{ADAPTER}/ holds something that is not a plain file: {entry.name}.")
                 yield entry.name
 
+    def licence_names(self) -> list[str]:
+        """What lies in the folder of licences; none where there is no such folder."""
+        folder = self.folder / EVIDENCE / "licences"
+        if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(folder))
+
+    def size(self, name: str, limit: int) -> int:
+        """The bytes of a plain file."""
+        with self._open(name, limit) as file:
+            return os.fstat(file.fileno()).st_size
+
+    def chunks(self, name: str, limit: int, at_once: int) -> Iterator[bytes]:
+        """A plain file, piece by piece."""
+        with self._open(name, limit) as file:
+            while chunk := file.read(at_once):
+                yield chunk
+
     def adapter_digest(self, name: str) -> bytes:
         """SHA-256 of one file of the adapter, in bounded memory."""
         digest = hashlib.sha256()
-        with self._open(f"{ADAPTER}/{name}", MAX_ADAPTER_FILE) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        for chunk in self.chunks(f"{ADAPTER}/{name}", MAX_ADAPTER_FILE, _CHUNK):
+            digest.update(chunk)
         return digest.digest()
 
     # -- documents ----------------------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consent.chain.account import SECP256K1_ORDER, Account
-from core.encoding import decode_cbor, encode_cbor
+from core.encoding import decode_cbor, encode_cbor, from_hex
 from core.errors import Corrupted, InvalidInput, NotFound
 from core.files import Lock, shred, write_atomic
+from core.ids import Address
 from vault.hpke import hpke_generate, hpke_public
 
 EVM_LABEL = b"allod/runner-evm/v1\0"
@@ -51,7 +52,19 @@ def open_runner(folder: Path) -> Runner:
     key = path.read_bytes()
     if len(key) != 32:
         raise Corrupted("The runner's machine key is damaged.", hint=f"Restore {path} from a copy.")
-    return Runner(key, folder)
+    runner = Runner(key, folder)
+    note = folder / "address"
+    if not note.exists():
+        write_atomic(note, runner.account.address.hex().encode())
+    return runner
+
+
+def runner_address(folder: Path) -> Address | None:
+    """The address of the runner whose folder this is, without its key; None while it never ran."""
+    try:
+        return Address(from_hex("0x" + (folder / "address").read_text("ascii"), 20))
+    except (FileNotFoundError, ValueError, InvalidInput):
+        return None
 
 
 class JobKeys:

@@ -1,10 +1,14 @@
-"""The jobs that this world has seen. A job's own folder is the authority on its state; rows give it a number."""
+"""The jobs that this world has seen. A job's own folder is the authority on its state; rows give it a number.
+
+What else a row says is a copy, for who has no access to the folder; and what its payer asks of the folder's holder.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, LargeBinary, String, select
+from sqlalchemy import JSON, Engine, LargeBinary, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base, UtcTime, transaction, utc_now
@@ -13,7 +17,11 @@ from core.ids import Address
 
 
 class JobRow(Base):
-    """One job: its number here, the folder that holds it, and, once it is open, its id on chain."""
+    """One job: its number here, the folder that holds it, and, once it is open, its id on chain.
+
+    `state`, `adapter` (SHA-256 of the weights) and `summary` copy what the folder says. `wish` is the payer's wish to
+    cancel on its way to the folder (`asked`, or `agreed` to pay what is owed), `answer` what came of the last one.
+    """
 
     __tablename__ = "jobs"
 
@@ -22,6 +30,11 @@ class JobRow(Base):
     payer: Mapped[bytes] = mapped_column(LargeBinary(20), index=True)
     job_id: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True, default=None)
     created: Mapped[datetime] = mapped_column(UtcTime, default=utc_now)
+    state: Mapped[str | None] = mapped_column(String(20), default=None)
+    adapter: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True, default=None)
+    summary: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    wish: Mapped[str | None] = mapped_column(String(10), default=None)
+    answer: Mapped[str | None] = mapped_column(String(20), default=None)
 
 
 class JobBook:

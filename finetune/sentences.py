@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from consent.chain.client import Block, Chain
 from consent.chain.contract import Event
 from consent.grant import Consent
-from consent.history import History
+from consent.history import History, Life
 from consent.keeper.receipt import Receipt
 from consent.tree import FEE, Leaf, SumTree
 from consent.validity import check_leaf, check_licence, check_tree
@@ -43,6 +43,16 @@ class Case:
     def settlement(self) -> Event | None:
         """The job's Settled event, if it has one."""
         return self.history.settlement(self.bundle.order)
+
+    @cached_property
+    def opened(self) -> Event | None:
+        """The job's Opened event, if the escrow ever opened exactly this order."""
+        return self.history.opening(self.bundle.order)
+
+    @cached_property
+    def lives(self) -> dict[ConsentId, Life]:
+        """What the chain's logs say of the consents' tokens."""
+        return self.history.lives(self.consents, self.bundle.order.payer)
 
     @property
     def paid_root(self) -> int:
@@ -162,7 +172,7 @@ def check_committee(case: Case) -> str:
 def check_order(case: Case) -> str:
     """The escrow opened exactly this order: same payer, lane, times, runner, recipe, job key, committee, tree."""
     order = case.bundle.order
-    opened = case.history.opening(order)
+    opened = case.opened
     if opened is None:
         raise VerificationFailed(f"The escrow never opened a job {to_hex(order.job_id)}.")
     return f"job {to_hex(order.job_id)} in block {opened.block_number}, transaction {to_hex(opened.tx_hash)}"
@@ -218,8 +228,7 @@ def check_consents(case: Case) -> str:
     """Every consent of the job is its owner's to this payer; one that is paid or trained on was granted on chain, and
     it lived at every block by which a keeper released its keys.
     """
-    order, consents, paid = case.bundle.order, case.consents, case.paid
-    lives = case.history.lives(consents, order.payer)
+    order, consents, paid, lives = case.bundle.order, case.consents, case.paid, case.lives
     live = 0
     for consent_id, consent in consents.items():
         name = to_hex(consent_id)

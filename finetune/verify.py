@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from consent.chain.client import Chain
 from consent.fields import UINT64_MAX, exact_list, exact_map, integer
@@ -19,6 +20,7 @@ from core.encoding import decode_json, encode_json, from_hex, to_hex
 from core.errors import AllodError, InvalidInput
 from core.ids import Address
 from finetune.bundle import Bundle
+from finetune.evidence import how_to_check, raw_of
 from finetune.provenance import STATEMENT
 from finetune.sentences import ALWAYS, Case, Check
 from finetune.vouching import VOUCHED, is_posted
@@ -71,12 +73,17 @@ class Trust:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence of the report: whether it holds, and the evidence or the reason why not."""
+    """One sentence of the report: whether it holds, and the evidence or the reason why not.
+
+    `raw` is what it rests on, for programs, and `how_to_check` the commands that show it without this one.
+    """
 
     slug: str
     sentence: str
     holds: bool
     evidence: str
+    raw: dict[str, Any] = field(default_factory=dict)
+    how_to_check: str = ""
 
 
 @dataclass
@@ -116,13 +123,15 @@ def verify(bundle: Path, chain: Chain, trust: Trust, blocks: BlockStore | None =
 
 
 def _find(case: Case, slug: str, sentence: str, check: Check) -> Finding:
+    holds = False
     try:
-        return Finding(slug, sentence, True, _shown(check(case)))
+        said, holds = _shown(check(case)), True
     except AllodError as error:
-        return Finding(slug, sentence, False, _shown(error.message))
+        said = _shown(error.message)
     except Exception as error:  # whatever a hostile document makes the checks meet, the sentence does not hold
-        reason = f"A document of the bundle is malformed ({type(error).__name__})."
-        return Finding(slug, sentence, False, reason)
+        said = f"A document of the bundle is malformed ({type(error).__name__})."
+    raw = raw_of(slug, case)
+    return Finding(slug, sentence, holds, said, raw, how_to_check(slug, raw))
 
 
 def _holds(ask: Callable[[], bool]) -> bool:

@@ -51,6 +51,7 @@ DOCUMENTS = frozenset(
         "committee.json",  # the keepers, signed by each
         "tree.cbor",  # the opening tree
         "final.cbor",  # the tree that the keepers agreed to, where a leaf fell
+        "draft.cbor",  # what a payer who signs elsewhere is to sign
         "opening.cbor",  # what `open` was or will be called with, and the raw transaction
         "order.cbor",  # the job as the chain has it
         "receipts.cbor",  # the keepers' receipts
@@ -79,13 +80,13 @@ class Workspace:
         self._lock = Lock(folder / "LOCK", what=f"Job {folder.name}")
 
     @classmethod
-    def create(cls, folder: Path, documents: dict[str, bytes]) -> Workspace:
+    def create(cls, folder: Path, documents: dict[str, bytes], **facts: Any) -> Workspace:
         """Begin a job's folder with the documents of its quote; half a folder never counts as a job."""
         if (folder / "state.json").exists():
             raise Conflict(f"{folder.name} holds a job already.", hint="Choose another folder.")
         for name, data in documents.items():
             write_atomic(_place(folder, name), data)
-        write_atomic(folder / "state.json", encode_json({"v": 1, "state": State.QUOTED, "facts": {}}))
+        write_atomic(folder / "state.json", encode_json({"v": 1, "state": State.QUOTED, "facts": facts}))
         return cls(folder)
 
     def hold(self) -> Lock:

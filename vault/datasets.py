@@ -67,8 +67,13 @@ def read_card(blocks: BlockStore, header: DatasetHeader) -> Card:
 
 
 def member_cids(blocks: BlockStore, header: DatasetHeader) -> list[Cid]:
-    """The CIDs of the dataset's manifests as its card lists them."""
-    return [cid for page in read_card(blocks, header).pages for cid in decode_page(blocks.get(page), MEMBERS_KIND)]
+    """The CIDs of the dataset's manifests as its card lists them; `Corrupted` as soon as they are too many."""
+    found: list[Cid] = []
+    for page in read_card(blocks, header).pages:
+        found += decode_page(blocks.get(page), MEMBERS_KIND)
+        if len(found) > header.objects:
+            raise Corrupted("The card lists more objects than the dataset has.", hint="Fetch the dataset again.")
+    return found
 
 
 def read_manifests(blocks: BlockStore, header: DatasetHeader) -> list[bytes]:

@@ -20,8 +20,8 @@ from vault.cid import DAG_CBOR, Cid
 from vault.manifest import VaultHead, decode_page, encode_pages
 from vault.rootkey import RootKey
 
-# Deterministic dag-cbor puts v, sig and kind first, so a head is told apart by its first bytes.
-_HEAD_START = b"\xa9\x61v\x01\x63sig\x58\x40"
+# Deterministic dag-cbor puts v, sig and kind first, so a head is told apart by its first bytes; nothing else begins so.
+HEAD_START = b"\xa9\x61v\x01\x63sig\x58\x40"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def scan(blocks: BlockStore, public: bytes, seen: set[Cid]) -> list[Found]:
         try:
             data = blocks.get(cid)
             seen.add(cid)
-            if data.startswith(_HEAD_START):
+            if data.startswith(HEAD_START):
                 head = VaultHead.decode(data)
                 if head.manifest_pk == public:
                     found.append(Found(cid, head))

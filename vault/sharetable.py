@@ -182,11 +182,14 @@ class ShareTable:
         """The table under `root`, its form checked; `check` proves whose it is."""
         members = read_document(blocks.get(root), "share-table", ("head", "sig", "pages"))
         rows: list[bytes] = []
+        count = ShareHead.decode(members.octets("head")).rows
         for page in members.cids("pages"):
             rows.extend(read_document(blocks.get(page), "share-rows", ("rows",)).chunks("rows"))
+            if len(rows) > count:
+                break
         table = cls(members.octets("head"), members.octets("sig", 64), tuple(rows))
-        if table.head.rows != len(rows):
-            raise Corrupted("The share table has rows missing.", hint="Fetch it again from another copy.")
+        if count != len(rows):
+            raise Corrupted("The share table has rows missing, or too many.", hint="Fetch it again from another copy.")
         return table
 
     @cached_property

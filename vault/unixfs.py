@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from core.encoding import decode_uvarint, encode_uvarint
-from core.errors import Corrupted, InvalidInput
+from core.errors import Corrupted, InvalidInput, NotFound
 from vault.blocks import MAX_BLOCK, BlockStore
 from vault.cid import DAG_PB, RAW, Cid
 
@@ -184,14 +184,60 @@ def inner_nodes(root: Cid, store: BlockStore, expected_size: int) -> Iterator[Ci
         stack.extend((child, length, depth + 1) for child, length in reversed(node.children))
 
 
+def parts(root: Cid, store: BlockStore, expected_size: int, absent: Callable[[Cid], None]) -> Iterator[tuple[Cid, int]]:
+    """Every block of the file, each once: a leaf with the size it must have, an inner node with the size it has.
+
+    Only inner nodes are read. One that is missing or damaged is told to `absent`, and the walk goes on beside it. The
+    tree may be a stranger's: work grows with its blocks, not with the size that it claims.
+    """
+    seen: dict[Cid, tuple[int, int]] = {}  # size and the greatest depth it was met at
+    stack = [(root, expected_size, 0)]
+    while stack:
+        cid, size, depth = stack.pop()
+        known = seen.get(cid)
+        if known is not None and known[0] != size:
+            raise Corrupted(f"Block {cid} stands for {known[0]} and for {size} bytes of its file.", hint=_HINT)
+        if known is not None and known[1] >= depth:
+            continue
+        seen[cid] = size, depth
+        if cid.codec == RAW:
+            if size > MAX_BLOCK:
+                raise Corrupted(f"The file under {root} claims a leaf of {size} bytes.", hint=_HINT)
+            if known is None:
+                yield cid, size
+            continue
+        if depth == MAX_DEPTH:
+            raise Corrupted(f"The file under {root} is nested deeper than {MAX_DEPTH} levels.", hint=_HINT)
+        _check_inner(cid)
+        try:
+            block = store.get(cid)
+        except (NotFound, Corrupted):
+            absent(cid)
+            continue
+        node = _decoded(cid, block)
+        if node.size != size:
+            raise Corrupted(f"Node {cid} holds {node.size} bytes where {size} were promised.", hint=_HINT)
+        if known is None:
+            yield cid, len(block)
+        stack.extend((child, length, depth + 1) for child, length in reversed(node.children))
+
+
 _HINT = "Fetch the file's blocks again from another copy."
 
 
 def _node(cid: Cid, store: BlockStore) -> Node:
+    _check_inner(cid)
+    return _decoded(cid, store.get(cid))
+
+
+def _check_inner(cid: Cid) -> None:
     if cid.codec != DAG_PB:
         raise Corrupted(f"Block {cid} is no part of a file: its codec is neither raw nor dag-pb.", hint=_HINT)
+
+
+def _decoded(cid: Cid, block: bytes) -> Node:
     try:
-        return decode_node(store.get(cid))
+        return decode_node(block)
     except InvalidInput as error:
         raise Corrupted(f"Block {cid} is not an inner node of a file: {error.message}", hint=_HINT) from None
 

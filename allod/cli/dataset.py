@@ -164,7 +164,7 @@ def list_(screen: Screen) -> Shown:
 @command(app, "show")
 def show(screen: Screen, asset: Annotated[str, typer.Argument(metavar="ASSET")]) -> Shown:
     """A dataset's public side: card, counts, terms."""
-    from allod.owner import publication_of
+    from allod.listing import publication_of
     from core.ids import Asset
     from vault.datasets import read_card
 

@@ -337,7 +337,14 @@ def report_document(report: Report) -> dict[str, Any]:
         "holds": report.holds,
         "vouched": report.vouched,
         "sentences": [
-            {"slug": one.slug, "sentence": one.sentence, "holds": one.holds, "evidence": one.evidence}
+            {
+                "slug": one.slug,
+                "sentence": one.sentence,
+                "holds": one.holds,
+                "evidence": one.evidence,
+                "raw": one.raw,
+                "how_to_check": one.how_to_check,
+            }
             for one in report.findings
         ],
     }

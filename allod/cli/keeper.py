@@ -155,10 +155,11 @@ def serve(
     from consent.chain.deployment import Deployment
     from consent.committee import Committee
     from consent.keeper.http import LOG, serving
-    from consent.keeper.http import listen as bind
-    from consent.keeper.limits import SIGNERS, Buckets
+    from consent.keeper.limits import SIGNERS
     from consent.keeper.node import Keeper
     from core.files import Lock
+    from core.limits import Buckets
+    from core.listening import listen as bind
 
     host, port = _place(listen)
     if host not in LOOPBACK and not public:

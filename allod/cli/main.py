@@ -28,7 +28,9 @@ SINGLE = {
     "withdraw": ("allod.cli.money", "Take tokens that no job holds out of the escrow."),
     "earnings": ("allod.cli.money", "What each job owes or paid an owner."),
     "claim": ("allod.cli.money", "Have everything claimable paid out."),
+    "serve": ("allod.cli.serve", "Serve the API and the owner's page."),
     "worker": ("allod.cli.worker", "Run the jobs that were started, until told to stop."),
+    "up": ("allod.cli.up", "Everything of this home at once, with the owner's page."),
     "demo": ("allod.cli.demo", "The whole loop once, in a world of its own."),
     "doctor": ("allod.cli.doctor", "Check every part and say what to do about it."),
 }

@@ -20,13 +20,15 @@ def worker(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job waits any more.")] = False,
 ) -> Shown:
     """Run queued jobs (`job start`), one at a time, and go on with those of a worker that died. Ctrl-C or SIGTERM stops
-    it; what it was at goes on at the next start. Start as many as the machine can train at once."""
+    it; what it was at goes on at the next start. Start as many as the machine can train at once. It also quotes and
+    opens what trainers order from a server of this home."""
+    from allod.beside import Beside
     from allod.worker import Worker
 
     stop = threading.Event()
     former = [signal.signal(number, lambda *_: stop.set()) for number in _STOPS]
     try:
-        with Worker(screen.settings, stop=stop) as one:
+        with Worker(screen.settings, stop=stop) as one, Beside(screen.settings):
             screen.say(f"Worker {one.slot} takes the jobs of {plain(screen.settings.home)} (Ctrl-C stops it).")
             ended = one.run(until_idle=until_idle)
     finally:

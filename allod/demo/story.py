@@ -22,6 +22,7 @@ from allod.demo.cast import Cast, Player, Role
 from allod.demo.ground import Ground, embedded_ground, real_ground
 from allod.demo.tamper import tampered_copy
 from allod.identities import Unlocked
+from allod.listing import publication_of
 from allod.trees import find_tree
 from allod.world import World
 from consent.chain.deployment import faucet
@@ -228,7 +229,7 @@ class Story:
         trainer_address = self._trainer.identity.address
         if player.role is Role.SILENT:
             # The trainer may only write down what the owner would have signed; nothing makes it valid.
-            terms = owner.publication_of(world, asset).terms
+            terms = publication_of(world, asset).terms
             unsigned = granting.draft(
                 world.market, unlocked.identity.address, asset, terms, PURPOSE, [], grantee=trainer_address
             )

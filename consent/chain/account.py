@@ -62,6 +62,27 @@ def sender_of(raw: bytes) -> Address:
     return recover(keccak(b"\x02" + rlp.encode(fields)), signature)
 
 
+def check_signed(raw: bytes, *, sender: Address, chain_id: int, to: Address, data: bytes) -> bytes:
+    """The hash of a transaction that was signed elsewhere, if it is `sender`'s and does just this call, without money.
+
+    Nonce, gas and fees are the sender's to choose. `InvalidInput` says what is another.
+    """
+    found = read_transaction(raw)
+    said = (
+        (found.chain_id == chain_id, f"It is for chain {found.chain_id}, not {chain_id}."),
+        (found.to == to, "It calls another contract."),
+        (found.value == 0, "It sends money along."),
+        (found.data == data, "It says something else than what was to be signed."),
+        (sender_of(raw) == sender, "Somebody else signed it."),
+    )
+    wrong = " ".join(reason for holds, reason in said if not holds)
+    if wrong:
+        raise InvalidInput(
+            f"The transaction is not the one that was asked for. {wrong}", hint="Sign the fields as they were given."
+        )
+    return keccak(raw)
+
+
 class Account:
     """One key pair. `address` is its 20-byte EVM address."""
 

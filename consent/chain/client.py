@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from eth_hash.auto import keccak
 
-from consent.chain.account import Account
+from consent.chain.account import Account, Transaction
 from consent.chain.agreeing import AgreeingProvider
 from consent.chain.answers import (
     Block,
@@ -27,7 +27,7 @@ from consent.chain.answers import (
     read_receipt,
 )
 from consent.chain.jsonrpc import METHOD_NOT_FOUND, EmbeddedProvider, HttpProvider, Provider, RpcError
-from consent.chain.sending import Sending
+from consent.chain.sending import OnKept, Sending
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, NotFound, Refused, Unavailable
 from core.ids import Address
@@ -260,21 +260,28 @@ class Chain:
 
         Without `gas` the call is tried first, so that what the contract would refuse costs nothing: `Refused`.
         """
+        wanted = self.draft(account.address, to, data, value=value, gas=gas, nonce=nonce)
+        raw = account.sign_transaction(**wanted._asdict())
+        return Prepared(raw, keccak(raw))
+
+    def draft(
+        self,
+        sender: Address,
+        to: Address | None,
+        data: bytes = b"",
+        *,
+        value: int = 0,
+        gas: int | None = None,
+        nonce: int | None = None,
+    ) -> Transaction:
+        """What `prepare` signs, for a sender who signs somewhere else."""
         chain_id = self.check_chain_id()
         if gas is None:
-            gas = self.estimate(account.address, to, data, value)
+            gas = self.estimate(sender, to, data, value)
         _, base, tip = self.pricing()
-        raw = account.sign_transaction(
-            chain_id=chain_id,
-            nonce=self.sending.next_nonce(account.address) if nonce is None else nonce,
-            max_priority_fee=tip,
-            max_fee=2 * base + tip,
-            gas=gas,
-            to=to,
-            value=value,
-            data=data,
-        )
-        return Prepared(raw, keccak(raw))
+        if nonce is None:
+            nonce = self.sending.next_nonce(sender)
+        return Transaction(chain_id, nonce, tip, 2 * base + tip, gas, to, value, data)
 
     def submit(self, prepared: Prepared, *, timeout: float = 180.0) -> Receipt:
         """Send a prepared transaction and wait until a block has it; sending one twice does it once.
@@ -323,13 +330,14 @@ class Chain:
         value: int = 0,
         gas: int | None = None,
         key: str | None = None,
+        on_kept: OnKept | None = None,
     ) -> Receipt:
         """Sign, keep, send and wait for inclusion. What the contract refuses is `Refused`, with its reason.
 
         `key` names the effect: what was sent under it before is not sent again, and its receipt is the answer. See
-        `consent.chain.sending` for what is promised.
+        `consent.chain.sending` for what is promised. `on_kept` hears the transaction's hash before a block has it.
         """
-        return self.sending.send(account, to, data, value=value, gas=gas, key=key)
+        return self.sending.send(account, to, data, value=value, gas=gas, key=key, on_kept=on_kept)
 
     def submit_raw(self, raw: bytes) -> None:
         """Hand a signed transaction to the node, which may have it already (and then says so by an error)."""

@@ -9,6 +9,7 @@ from typing import Any
 from consent.chain.abi import Interface
 from consent.chain.account import Account
 from consent.chain.client import BlockId, Chain, Log, Receipt
+from consent.chain.sending import OnKept
 from core.errors import Unavailable
 from core.ids import Address
 
@@ -57,12 +58,14 @@ class Contract:
         value: int = 0,
         gas: int | None = None,
         key: str | None = None,
+        on_kept: OnKept | None = None,
     ) -> Receipt:
         """Send a call from `account` and wait for it; what the contract refuses is `Refused` with its reason.
 
         What was sent under the same `key` before is not sent again (see `Chain.send`).
         """
-        return self.chain.send(account, self.address, self.encode(name, *args), value=value, gas=gas, key=key)
+        data = self.encode(name, *args)
+        return self.chain.send(account, self.address, data, value=value, gas=gas, key=key, on_kept=on_kept)
 
     def events(
         self, name: str, from_block: int | str = 0, to_block: int | str = "latest", **indexed: Any

@@ -24,6 +24,8 @@ from core.ids import Address
 if TYPE_CHECKING:
     from consent.chain.client import Chain, Prepared
 
+OnKept = Callable[[bytes], None]
+
 TRIES = 100
 TRANSFER_GAS = 21_000
 SEEN = 256  # blocks in which the taker of a nonce is looked for; an older one is believed without
@@ -81,12 +83,25 @@ class Sending:
         return max(self._chain.nonce(sender), 0 if kept is None else kept + 1)
 
     def send(
-        self, account: Account, to: Address | None, data: bytes, *, value: int, gas: int | None, key: str | None
+        self,
+        account: Account,
+        to: Address | None,
+        data: bytes,
+        *,
+        value: int,
+        gas: int | None,
+        key: str | None,
+        on_kept: OnKept | None = None,
     ) -> Receipt:
-        """Sign, keep, send, and wait for a block; with a `key` that was used before, wait for what it stands for."""
+        """Sign, keep, send, and wait for a block; with a `key` that was used before, wait for what it stands for.
+
+        `on_kept` hears the hash of the transaction that is waited for, once it is kept.
+        """
         for _ in range(TRIES):
             known = None if key is None else self.outbox.find(self._genesis, key)
             ours = known or self._begin(account, to, data, value, gas, key)
+            if on_kept is not None:
+                on_kept(ours.newest.tx_hash)
             try:
                 receipt = self._follow(ours, account)
             except Unavailable as error:

@@ -177,7 +177,7 @@ class Revoked:
 
     stored: tuple[int, ...]
     needed: int
-    reasons: Mapping[int, str]
+    reasons: Reasons
 
     @property
     def certain(self) -> bool:

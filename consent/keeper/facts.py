@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from consent.chain.client import Block, Chain
 from consent.chain.contract import Contract
 from consent.chain.deployment import Deployment
+from consent.chain.wallet import GAS, is_yes, question
 from consent.grant import Consent
 from consent.keeper.sight import Sight, Watch
 from consent.order import Order
 from core.errors import InvalidInput, Refused
 from core.ids import Address
-
-_ERC1271_CALL = bytes.fromhex("1626ba7e")  # isValidSignature(bytes32,bytes), and what it answers for yes
-_ERC1271_GAS = 1_000_000  # as much as the contracts give a wallet
 
 
 class Facts:
@@ -48,13 +46,10 @@ class Facts:
         """Whether the contract wallet at this address, if there is one, accepts the signature (ERC-1271)."""
         if not self._watch.code(wallet, block):
             return False
-        words = digest + (64).to_bytes(32, "big") + len(signature).to_bytes(32, "big")
-        padded = signature + bytes(-len(signature) % 32)
         try:
-            answer = self._watch.call(wallet, _ERC1271_CALL + words + padded, block, gas=_ERC1271_GAS)
+            return is_yes(self._watch.call(wallet, question(digest, signature), block, gas=GAS))
         except Refused:
             return False
-        return answer == _ERC1271_CALL + bytes(28)
 
     def ended_by_owner(self, consent: Consent, block: Block) -> bool:
         """Whether the owner's epoch or revocation bits end this consent. A burned token does not show who burned it."""

@@ -9,32 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from consent.keeper.limits import Buckets, Limits, key_of
+from consent.keeper.limits import Limits
 from consent.keeper.node import LIMITS, Answer, Keeper
 from consent.keeper.wire import MEDIA_TYPE, write_error
-from core.errors import AllodError, Busy, InvalidInput, NotFound, Unavailable
+from core import listening
+from core.errors import AllodError, InvalidInput, NotFound, Unavailable
+from core.limits import Buckets, key_of
 
 LOG = logging.getLogger("allod.keeper")
-_TOO_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _CLOSE = {"connection": "close"}  # where the rest of the request is not worth reading
 
 
@@ -157,90 +152,6 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return Response(write_error(known), error.status_code, dict(error.headers or {}) | _CLOSE, MEDIA_TYPE)
 
 
-def _guarded(limits: Limits, *, behind_proxy: bool) -> type[H11Protocol]:
-    """uvicorn's protocol with a bound on connections, and with a deadline for every stage of a connection."""
-    of_one: Counter[bytes] = Counter()
-
-    class Guarded(H11Protocol):
-        _deadline: asyncio.TimerHandle | None = None
-        _from: bytes | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            key = key_of(self.client[0] if self.client else "")
-            full = len(self.connections) > limits.connections
-            if full or (not behind_proxy and of_one[key] >= limits.connections_of_one):
-                transport.write(_TOO_BUSY)
-                transport.close()
-                return
-            of_one[key] += 1
-            self._from = key
-            self._within(limits.header)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self._deadline is not None:
-                self._deadline.cancel()
-            if self._from is not None:
-                of_one[self._from] -= 1
-                if not of_one[self._from]:
-                    del of_one[self._from]
-                self._from = None
-
-        def data_received(self, data: bytes) -> None:
-            if self._from is None:
-                return  # turned away
-            before = self.cycle
-            super().data_received(data)
-            if self.cycle is not before:
-                self._within(limits.exchange)
-
-        def on_response_complete(self) -> None:
-            before = self.cycle
-            super().on_response_complete()
-            if self.cycle is before:
-                self._within(limits.idle + limits.header)
-
-        def _within(self, seconds: float) -> None:
-            """The next stage must be reached in this time."""
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self._deadline = self.loop.call_later(seconds, self.transport.abort)
-
-    return Guarded
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    def work(self, bound: socket.socket) -> None:
-        """Serve until told to stop. A server that ends by itself takes its process along: nobody would notice else."""
-        self.run([bound])
-        if not self.should_exit:
-            LOG.critical("The keeper's server ended by itself; the process stops.")
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes a free one. A taken port or a foreign address is `Busy`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen(256)
-    except OSError as error:
-        bound.close()
-        raise Busy(f"{host}:{port} cannot be used: {error.strerror}.", hint="Choose another address.") from None
-    return bound
-
-
 @contextmanager
 def serving(
     keeper: Keeper, bound: socket.socket, *, limits: Limits | None = None, behind_proxy: bool = False
@@ -252,30 +163,8 @@ def serving(
     """
     limits = limits or Limits()
     service = _Service(keeper, limits)
-    config: dict[str, Any] = {
-        "http": _guarded(limits, behind_proxy=behind_proxy),
-        "loop": "asyncio",
-        "ws": "none",
-        "lifespan": "off",
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": behind_proxy,
-        "forwarded_allow_ips": "127.0.0.1,::1",
-        "timeout_keep_alive": int(limits.idle),
-        "timeout_graceful_shutdown": 30,
-        "h11_max_incomplete_event_size": 16 << 10,
-    }
-    host, port = bound.getsockname()[:2]
-    server = _Server(uvicorn.Config(service.app, **config))
-    thread = threading.Thread(target=server.work, args=(bound,), name="keeper-http", daemon=True)
-    thread.start()
-    while not server.ready.wait(0.1):
-        if not thread.is_alive():
-            raise Unavailable("The keeper's server could not start.", hint="Its log says why.")
     try:
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        with listening.serving(service.app, bound, limits, name="keeper-http", behind_proxy=behind_proxy) as url:
+            yield url
     finally:
-        server.should_exit = True
-        thread.join()
         service.close()

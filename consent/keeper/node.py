@@ -19,13 +19,13 @@ from consent.committee import Committee
 from consent.keeper import releasing, revoking, service, settling, trees
 from consent.keeper.facts import Facts
 from consent.keeper.keys import KeeperKeys
-from consent.keeper.limits import Buckets
 from consent.keeper.station import Seat, Station
 from consent.keeper.store import KeeperStore
 from consent.keeper.wire import MAX_REQUEST, write_error
 from core.errors import AllodError, Denied, InvalidInput, NotFound
 from core.files import write_atomic
 from core.ids import Address
+from core.limits import Buckets
 
 LIMITS = {
     "service": 1 << 10,

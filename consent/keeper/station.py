@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from consent.committee import Committee
 from consent.keeper.facts import Facts
 from consent.keeper.keys import KeeperKeys
-from consent.keeper.limits import WRITE, Buckets
+from consent.keeper.limits import WRITE
 from consent.keeper.sight import Sight
 from consent.keeper.store import KeeperStore
 from consent.order import Order
 from consent.tree import SumTree
 from core.errors import NotFound, Refused
 from core.ids import Address, JobId
+from core.limits import Buckets
 
 _HELD_IN_MEMORY = 4
 

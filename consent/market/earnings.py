@@ -94,12 +94,15 @@ class Claimed:
     sent: tuple[Sent, ...]
 
 
-def earnings(market: Market, payee: Address, trees: TreeLookup) -> list[Earning]:
+def earnings(
+    market: Market, payee: Address, trees: TreeLookup, everything: Sequence[Course] | None = None
+) -> list[Earning]:
     """Every leaf that pays this account in a job whose tree `trees` finds, oldest job first.
 
-    Leaves of 0 are left out. A tree whose root is not the job's root in force is ignored.
+    Leaves of 0 are left out. A tree whose root is not the job's root in force is ignored. `everything` are the courses
+    of all jobs, where the caller has just read them.
     """
-    everything = courses(market)
+    everything = courses(market) if everything is None else everything
     paid = _payments(market, payee, everything)
     now = market.chain.block().timestamp
     out = []
@@ -111,10 +114,12 @@ def earnings(market: Market, payee: Address, trees: TreeLookup) -> list[Earning]
         mine = [i for i, leaf in enumerate(tree.leaves) if leaf.payee == payee and leaf.amount]
         if not mine:
             continue
-        left = remaining(market, course)
+        left: int | None = None
         for index in mine:
             tx_hash = paid.get((job_id, tree.leaves[index].consent_id))
-            state = _state(course, left, now, is_paid=tx_hash is not None)
+            if left is None and tx_hash is None and now >= course.start:
+                left = remaining(market, course)
+            state = _state(course, left or 0, now, is_paid=tx_hash is not None)
             out.append(Earning(course, tree, index, state, tx_hash))
     return out
 
@@ -155,24 +160,33 @@ def claim(market: Market, relayer: Relayer, found: Sequence[Earning]) -> Claimed
     ready = [earning for earning in found if earning.state is EarningState.CLAIMABLE]
     skipped = [(x, f"It is {x.state.value}.") for x in found if x.state is not EarningState.CLAIMABLE]
     paid: list[Earning] = []
-    sent = []
+    sent: list[Sent] = []
     for start in range(0, len(ready), CLAIMS):
-        chunk = ready[start : start + CLAIMS]
-        structs = [_claim_of(earning) for earning in chunk]
-        gas = 60_000 + sum(CLAIM_GAS + 2_000 * len(struct["proof"]) for struct in structs)
-        done = relayer.send("claim", market.escrow, "claim_many", structs, gas=gas)
-        sent.append(done)
-        reasons = {
-            int(event.args["index"]): int(event.args["reason"])
-            for event in market.escrow.decode(done.receipt.logs)
-            if event.name == "ClaimSkipped"
-        }
-        for index, earning in enumerate(chunk):
-            if index in reasons:
-                skipped.append((earning, _SKIPPED.get(reasons[index], "The contract skipped it for another reason.")))
-            else:
-                paid.append(replace(earning, state=EarningState.PAID, tx_hash=done.tx_hash))
+        done = claim_some(market, relayer, ready[start : start + CLAIMS])
+        sent += done.sent
+        skipped += done.skipped
+        paid += done.paid
     return Claimed(tuple(paid), tuple(skipped), tuple(sent))
+
+
+def claim_some(market: Market, relayer: Relayer, some: Sequence[Earning]) -> Claimed:
+    """Claim at most sixteen earnings in one transaction, whatever their state; the contract skips what it must."""
+    structs = [_claim_of(earning) for earning in some]
+    gas = 60_000 + sum(CLAIM_GAS + 2_000 * len(struct["proof"]) for struct in structs)
+    done = relayer.send("claim", market.escrow, "claim_many", structs, gas=gas)
+    reasons = {
+        int(event.args["index"]): int(event.args["reason"])
+        for event in market.escrow.decode(done.receipt.logs)
+        if event.name == "ClaimSkipped"
+    }
+    paid: list[Earning] = []
+    skipped: list[tuple[Earning, str]] = []
+    for index, earning in enumerate(some):
+        if index in reasons:
+            skipped.append((earning, _SKIPPED.get(reasons[index], "The contract skipped it for another reason.")))
+        else:
+            paid.append(replace(earning, state=EarningState.PAID, tx_hash=done.tx_hash))
+    return Claimed(tuple(paid), tuple(skipped), (done,))
 
 
 def _claim_of(earning: Earning) -> dict[str, Any]:

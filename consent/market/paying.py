@@ -85,15 +85,25 @@ def prepare_open(
 ) -> Prepared:
     """Sign the transaction that opens `order` without sending it; store it before you submit it.
 
+    `counted` and `former` are those of `opening_call`.
+    """
+    if payer.address != order.payer:
+        raise InvalidInput("The order is for another payer.")
+    return market.chain.prepare(payer, market.escrow.address, opening_call(market, order, counted, former))
+
+
+def opening_call(market: Market, order: Order, counted: Sequence[Consent], former: Sequence[int]) -> bytes:
+    """The call of the escrow that opens `order`, for its payer to sign.
+
     `counted` are the consents with limited uses, in the order of `order.counted`; `former` is the preimage that
     `free_lane` gave for the order's lane.
     """
-    if payer.address != order.payer or market.escrow.address != order.escrow or market.chain_id != order.chain_id:
-        raise InvalidInput("The order is for another payer, escrow or chain.")
-    ids = tuple(consent_id(market, consent, payer.address) for consent in counted)
+    if market.escrow.address != order.escrow or market.chain_id != order.chain_id:
+        raise InvalidInput("The order is for another escrow or chain.")
+    ids = tuple(consent_id(market, consent, order.payer) for consent in counted)
     if ids != order.counted:
         raise InvalidInput("The counted consents are not those of the order.")
-    data = market.escrow.encode(
+    return market.escrow.encode(
         "open",
         order.lane,
         order.start,
@@ -103,7 +113,6 @@ def prepare_open(
         [consent.as_tuple() for consent in counted],
         list(former),
     )
-    return market.chain.prepare(payer, market.escrow.address, data)
 
 
 def read_opening(market: Market, order: Order, receipt: Receipt) -> Order:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from consent.chain.account import Account
@@ -125,7 +125,41 @@ class Relayer:
         A `key` names an effect that is wanted once (see `Chain.send`). Give `gas` where the contract goes on after a
         failed inner call: an estimate may be too low for that inner call.
         """
-        sent = Sent(what, contract.transact(self.account, name, *args, gas=gas, key=key))
+        return self._send(what, contract, name, args, gas, key, None)
+
+    def keyed(self, key: str, on_kept: Callable[[int, bytes], None]) -> Relayer:
+        """This relayer for one effect that may take several transactions, always the same ones in the same order.
+
+        Each is wanted once, under `key` and its number, whatever key it is sent with; `on_kept` hears number and hash
+        of each before a block has it.
+        """
+        return _KeyedRelayer(self, key, on_kept)
+
+    def _send(
+        self,
+        what: str,
+        contract: Contract,
+        name: str,
+        args: tuple[Any, ...],
+        gas: int | None,
+        key: str | None,
+        on_kept: Callable[[bytes], None] | None,
+    ) -> Sent:
+        sent = Sent(what, contract.transact(self.account, name, *args, gas=gas, key=key, on_kept=on_kept))
         if self._on_sent is not None:
             self._on_sent(sent)
         return sent
+
+
+class _KeyedRelayer(Relayer):
+    def __init__(self, relayer: Relayer, key: str, on_kept: Callable[[int, bytes], None]) -> None:
+        super().__init__(relayer.chain, relayer.account, relayer._on_sent)
+        self._key, self._number, self._on_kept = key, 0, on_kept
+
+    def send(
+        self, what: str, contract: Contract, name: str, *args: Any, gas: int | None = None, key: str | None = None
+    ) -> Sent:
+        number = self._number
+        self._number += 1
+        heard = partial(self._on_kept, number)
+        return self._send(what, contract, name, args, gas, f"{self._key} {number}", heard)

@@ -18,7 +18,7 @@ from consent.terms import Terms
 from consent.typed import register_digest
 from core.encoding import to_hex
 from core.errors import InvalidInput, Refused
-from core.ids import Asset, ObjectId
+from core.ids import Address, Asset, ObjectId
 from vault.blocks import BlockStore
 from vault.cid import Cid
 from vault.manifest import digest
@@ -50,6 +50,47 @@ def check_committee(market: Market, committee: Committee, terms: Terms, accepted
         raise Refused("This committee's term is over.", hint="Ask its keepers for the document of their new epoch.")
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset that is stored but not registered: its asset, its publication and the block that holds it."""
+
+    asset: Asset
+    publication: Publication
+    cid: Cid
+
+
+def prepare(
+    market: Market,
+    vault: Vault,
+    blocks: BlockStore,
+    owner: Address,
+    object_ids: Sequence[ObjectId],
+    card: Mapping[str, Any],
+    terms: Terms,
+    committee: Committee,
+    accepted: Collection[bytes],
+) -> Prepared:
+    """Share the objects' keys and put all public documents into `blocks`, durably, and into the owner's records.
+
+    `card` is public ({title, description, schema, sample}); `accepted` are the committee hashes of the owner's own
+    settings.
+    """
+    check_committee(market, committee, terms, accepted)
+    header, manifests = vault.build_dataset(object_ids, dict(card))
+    asset = asset_of(owner, header.encode())
+    scope = Scope(market.chain_id, market.token.address, owner, asset, vault.vault_id)
+    deks = {object_id: vault.dek(object_id) for object_id in object_ids}
+    sequence = 1 + sum(record["asset"] == asset for record in vault.records("dataset"))
+    table = share_objects(scope, deks, committee.id, committee.t, committee.hpke_keys, vault.signing_key, sequence)
+    publication = Publication(header.encode(), terms.encode(), tuple(manifests), table)
+    publication.check(owner, asset)
+    cid = publication.store(blocks)
+    blocks.flush()
+    record = {"asset": asset, "publication": cid.link, "terms": terms.encode(), "committee": committee.id}
+    vault.save_record("dataset", record)
+    return Prepared(asset, publication, cid)
+
+
 def publish(
     market: Market,
     relayer: Relayer,
@@ -62,28 +103,16 @@ def publish(
     committee: Committee,
     accepted: Collection[bytes],
 ) -> Published:
-    """Put these objects up as one dataset under these terms.
+    """Put these objects up as one dataset under these terms: `prepare` it, then register it.
 
-    `card` is public ({title, description, schema, sample}); `accepted` are the committee hashes of the owner's own
-    settings. Registering again changes nothing on chain but the gas it costs.
+    Registering again changes nothing on chain but the gas it costs.
     """
-    check_committee(market, committee, terms, accepted)
-    header, manifests = vault.build_dataset(object_ids, dict(card))
-    asset = asset_of(owner.address, header.encode())
-    scope = Scope(market.chain_id, market.token.address, owner.address, asset, vault.vault_id)
-    deks = {object_id: vault.dek(object_id) for object_id in object_ids}
-    sequence = 1 + sum(record["asset"] == asset for record in vault.records("dataset"))
-    table = share_objects(scope, deks, committee.id, committee.t, committee.hpke_keys, vault.signing_key, sequence)
-    publication = Publication(header.encode(), terms.encode(), tuple(manifests), table)
-    publication.check(owner.address, asset)
-    cid = publication.store(blocks)
-    blocks.flush()
-    record = {"asset": asset, "publication": cid.link, "terms": terms.encode(), "committee": committee.id}
-    vault.save_record("dataset", record)
+    made = prepare(market, vault, blocks, owner.address, object_ids, card, terms, committee, accepted)
+    header = digest(made.publication.header)
     signature = owner.sign_hash(
-        register_digest(market.chain_id, market.registry.address, owner.address, digest(header), terms.hash)
+        register_digest(market.chain_id, market.registry.address, owner.address, header, terms.hash)
     )
-    args = (owner.address, digest(header), terms.hash, signature)
+    args = (owner.address, header, terms.hash, signature)
     key = f"register {to_hex(signature)}"
     sent = relayer.send("register", market.registry, "register_by_sig", *args, key=key)
-    return Published(asset, publication, cid, sent)
+    return Published(made.asset, made.publication, made.cid, sent)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from allod import owner
+from allod import listing, owner
 from allod.identities import Unlocked
 from allod.world import World
 from consent.keeper.revocation import RevokeAll
@@ -61,7 +61,7 @@ def publish(world: World, ada: Unlocked, vault: Vault) -> tuple[Asset, Terms]:
 
 def swap_terms(world: World, asset: Asset, terms: Terms) -> None:
     """What an attacker does who can write a catalogue: the same dataset, under terms of his own."""
-    found = owner.publication_of(world, asset)
+    found = listing.publication_of(world, asset)
     cid = replace(found, terms_bytes=terms.encode()).store(world.blocks)
     world.blocks.flush()
     with transaction(world.engine) as session:
@@ -78,7 +78,7 @@ def test_terms_slipped_into_the_catalogue_are_never_signed_and_never_relied_on(
     signed = owner.sign_consent(world, ada, vault, asset, PURPOSE, grantee=THIEF)
     assert signed.consent.terms == terms.hash
     with pytest.raises(Corrupted, match="not ones that the owner put on chain"):
-        owner.publication_of(world, asset)
+        listing.publication_of(world, asset)
 
 
 def test_a_dataset_of_somebody_else_is_not_consented_to(world: World, ada: Unlocked, vault: Vault) -> None:

@@ -9,10 +9,11 @@ import pytest
 from consent.keeper import audit
 from consent.keeper.client import Patience
 from consent.keeper.hindsight import Hindsight
-from consent.keeper.http import listen, serving
+from consent.keeper.http import serving
 from consent.keeper.port import KeeperPort
 from consent.keeper.remote import HttpPort
 from consent.tree import SumTree
+from core.listening import listen
 from finetune.releasing import receipts_of
 from tests.job.test_lifecycle import finish, full, paper
 from tests.job.worlds import World

@@ -16,13 +16,15 @@ import pytest
 
 from consent.keeper import http as keeper_http
 from consent.keeper.client import release, revoke_everywhere
-from consent.keeper.limits import MAX_KEYS, Buckets, Limits, Rate, key_of
+from consent.keeper.limits import Limits
 from consent.keeper.node import LIMITS, Keeper
 from consent.keeper.remote import HttpPort, check_endpoint
 from consent.keeper.revocation import Revoke, RevokeAll, write_revocation
 from consent.keeper.wire import MEDIA_TYPE, read_reply, sign, write
+from core import listening
 from core.encoding import decode_cbor
 from core.errors import Busy, InvalidInput, Refused, Unavailable
+from core.limits import MAX_KEYS, Buckets, Rate, key_of
 
 PATIENT = 60
 
@@ -31,7 +33,7 @@ PATIENT = 60
 def served(keeper: Keeper, **settings: Any) -> Iterator[str]:
     behind = settings.pop("behind_proxy", False)
     with keeper_http.serving(
-        keeper, keeper_http.listen("127.0.0.1", 0), limits=Limits(**settings), behind_proxy=behind
+        keeper, listening.listen("127.0.0.1", 0), limits=Limits(**settings), behind_proxy=behind
     ) as url:
         yield url
 
@@ -318,7 +320,7 @@ def test_a_server_that_ends_by_itself_ends_its_process(world: Any, monkeypatch: 
         while not end.is_set():
             await asyncio.sleep(0.01)
 
-    monkeypatch.setattr(keeper_http._Server, "main_loop", main_loop)
+    monkeypatch.setattr(listening._Server, "main_loop", main_loop)
     try:
         with served(world.keepers[0]):
             end.set()
@@ -452,7 +454,7 @@ def replace_t(committee: Any) -> Any:
 
 def test_a_taken_port_is_named(world: Any, url: str) -> None:
     with pytest.raises(Busy, match=str(urlsplit(url).port)):
-        keeper_http.listen("127.0.0.1", urlsplit(url).port or 0)
+        listening.listen("127.0.0.1", urlsplit(url).port or 0)
 
 
 def test_buckets_fill_again_and_forget_in_the_end() -> None:

@@ -161,7 +161,7 @@ def test_every_change_is_one_signed_numbered_head(vault: Vault, blocks: BlockSto
     assert vault.head_cid is not None
     head = VaultHead.decode(blocks.get(vault.head_cid))
     assert (head.sequence, head.vault_id, head.manifest_pk) == (4, VAULT_ID, ROOT.manifest_pk())
-    kept = [cid for cid in blocks.cids(DAG_CBOR) if blocks.get(cid).startswith(heads._HEAD_START)]
+    kept = [cid for cid in blocks.cids(DAG_CBOR) if blocks.get(cid).startswith(heads.HEAD_START)]
     assert kept == [vault.head_cid]  # old ones are cleared away
 
 

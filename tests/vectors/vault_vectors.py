@@ -559,11 +559,7 @@ def readers() -> None:
     case(
         "JSON to the letter",
         '{"text": "first"}\n{"text": "x", "n": NaN}\n\ufeff{"text": "x"}\n{"text": "one", "text": "two"}\n'
-        + f"{deep}\n"
-        + deep.replace("[]", "[[]]")
-        + '\n{"text": "long", "n": '
-        + "9" * 5000
-        + "}\n",
+        f"{deep}\n" + deep.replace("[]", "[[]]") + '\n{"text": "long", "n": ' + "9" * 5000 + "}\n",
         rows,
         text("line 1", "first"),
         broken("line 2"),

@@ -11,23 +11,11 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.web.nasty_files import large_files, small_files
+from tests.web.running import check, check_cases, outcomes
 from tests.web.serving import ROOT
 from vault.readers import BrokenRecord, detect, read_records
 
 pytestmark = pytest.mark.needs_browser
-
-RUN = "([suite, vectors]) => runVectors(suite, vectors)"
-
-
-def outcomes(page: Page, suite: str, vectors: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = page.evaluate(RUN, [suite, vectors])
-    return found
-
-
-def check(page: Page, cases: list[dict[str, Any]]) -> None:
-    found = outcomes(page, "readers", {"cases": cases})
-    assert [outcome["name"] for outcome in found] == [case["name"] for case in cases]
-    assert [outcome for outcome in found if outcome["error"]] == []
 
 
 def told(data: bytes) -> dict[str, Any]:
@@ -42,7 +30,7 @@ def told(data: bytes) -> dict[str, Any]:
 
 
 def test_the_vectors_hold(vector_page: Page) -> None:
-    check(vector_page, json.loads((ROOT / "tests/vectors/readers.json").read_text("utf-8"))["cases"])
+    check_cases(vector_page, "readers", json.loads((ROOT / "tests/vectors/readers.json").read_text("utf-8"))["cases"])
 
 
 def test_nasty_files_read_alike(vector_page: Page) -> None:
@@ -56,14 +44,18 @@ def test_nasty_files_read_alike(vector_page: Page) -> None:
     assert {record["kind"] for record in records} == {"text", "chat", "broken"}
     assert len({record.get("reason") for record in records}) > 12
     assert len({case["media_type"] for case in cases}) == 4
-    check(vector_page, cases)
+    check_cases(vector_page, "readers", cases)
 
 
 def test_files_at_the_limits_read_alike(vector_page: Page) -> None:
     for name, parts in large_files():
         expected = told(b"".join(part * times for part, times in parts))
         in_hex = [[part.hex(), times] for part, times in parts]
-        check(vector_page, [{"name": name, "parts": in_hex, "steps": [1 << 16], **expected}])
+        check_cases(vector_page, "readers", [{"name": name, "parts": in_hex, "steps": [1 << 16], **expected}])
+
+
+def test_files_without_end_give_records_as_they_come(vector_page: Page) -> None:
+    check(vector_page, "streams", {}, 5)
 
 
 def test_characters_have_the_same_classes(vector_page: Page) -> None:

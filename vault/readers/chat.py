@@ -51,10 +51,11 @@ def read_values(stream: Iterator[bytes]) -> Iterator[Draft | BrokenRecord]:
         if value is None:
             yield BrokenRecord(place, f"It is cut short, nested too deep, or longer than {MAX_OBJECT >> 20} MiB.")
         else:
-            yield _draft(value, place)
+            yield _draft(value, place, was_followed=True)
 
 
-def _draft(data: bytes, place: str) -> Draft | BrokenRecord:
+def _draft(data: bytes, place: str, *, was_followed: bool = False) -> Draft | BrokenRecord:
+    """The record of one JSON text; `was_followed` where `objects` kept to the depth already."""
     brackets = data.count(b"{") + data.count(b"[")
     if brackets > _MAX_BRACKETS or data.count(b",") > _MAX_COMMAS:
         return BrokenRecord(place, "It holds more values than a conversation has.")
@@ -63,7 +64,7 @@ def _draft(data: bytes, place: str) -> Draft | BrokenRecord:
     except (ValueError, RecursionError):
         return BrokenRecord(place, _NOT_JSON)
     # How deep Python itself can follow depends on its caller: a limit of our own makes all readers agree.
-    if brackets > MAX_DEPTH and depth(data) > MAX_DEPTH:
+    if not was_followed and brackets > MAX_DEPTH and depth(data) > MAX_DEPTH:
         return BrokenRecord(place, _NOT_JSON)
     try:
         return Draft(place, _content(value))

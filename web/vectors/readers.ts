@@ -1,4 +1,5 @@
 import { detect, readRecords } from "../src/readers/index.ts";
+import { outcome, same } from "./checking.ts";
 import type { Outcome, Vectors } from "./suites.ts";
 
 interface Told {
@@ -74,6 +75,43 @@ async function compare(told: Case): Promise<string | null> {
 
 export async function* readers(vectors: Vectors): AsyncGenerator<Outcome> {
   for (const told of vectors.cases as Case[]) yield { name: told.name, error: await compare(told) };
+}
+
+/** Files without end: records come while they are read, and no reader takes in more than it must. */
+export async function* streams(): AsyncGenerator<Outcome> {
+  for (const [name, start, unit, recordsPerUnit] of [
+    ["lines", "", '{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}\n', 1],
+    ["values", "[", '{"text": "one of many"},', 1],
+    ["prose", "", "A paragraph of the long book that nobody has read to its end, as it has none.\n\n", 1 / 60],
+    ["one line", "", "A sentence of a line that never ends. ", 1 / 150],
+    ["one fence", "```\n", "code\n\n", 1 / 900],
+  ] as const) {
+    yield await outcome(name, async () => {
+      let pulled = 0;
+      let closed = false;
+      function* endless(): Generator<Uint8Array> {
+        try {
+          yield new TextEncoder().encode(start);
+          const piece = new TextEncoder().encode(unit.repeat(100));
+          for (;;) {
+            pulled += piece.length;
+            yield piece;
+          }
+        } finally {
+          closed = true;
+        }
+      }
+      let records = 0;
+      for await (const item of readRecords("", null, endless())) {
+        same(item.kind === "broken", false, "broken");
+        // A detected head, a run and a piece may be ahead of the record that is given out.
+        const given = (records * unit.length) / recordsPerUnit;
+        same(pulled - given < 4 * (1 << 16) + given / 2, true, `bytes ahead of record ${records}`);
+        if (++records === 2000) break;
+      }
+      same([records, closed], [2000, true], "records");
+    });
+  }
 }
 
 /** Every character's class, for a comparison with Python's: white space, lower case, digit. */

@@ -1,4 +1,6 @@
-import { characters, readers } from "./readers.ts";
+import { DEEDS } from "./deeds.ts";
+import { PEOPLE } from "./people.ts";
+import { characters, readers, streams } from "./readers.ts";
 import * as vault from "./vault.ts";
 
 /** What one vector came to: its name, and what went wrong if anything did. */
@@ -11,4 +13,4 @@ export type Vectors = Readonly<Record<string, unknown>>;
 export type Suite = (vectors: Vectors) => AsyncIterable<Outcome> | Iterable<Outcome>;
 
 /** The suites by the name of their vector file; each part of the page adds its own. */
-export const SUITES: Readonly<Record<string, Suite>> = { ...vault, readers, characters };
+export const SUITES: Readonly<Record<string, Suite>> = { ...vault, ...DEEDS, ...PEOPLE, readers, streams, characters };

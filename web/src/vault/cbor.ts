@@ -91,8 +91,8 @@ function head(kind: number, argument: number | bigint): Bytes {
 }
 
 /** Parses one value; anything that `encodeCbor` would write in another way is `InvalidInput`. */
-export function decodeCbor(data: Uint8Array): Value {
-  if (data.length > LIMIT) throw new InvalidInput(`Block of ${data.length} bytes; at most ${LIMIT} are accepted.`);
+export function decodeCbor(data: Uint8Array, limit = LIMIT): Value {
+  if (data.length > limit) throw new InvalidInput(`Block of ${data.length} bytes; at most ${limit} are accepted.`);
   const reader = new Reader(data);
   const value = reader.value(0);
   if (reader.at !== data.length) throw new InvalidInput("Not one dag-cbor value.");

@@ -30,6 +30,11 @@ export class Denied extends AllodError {
   override readonly slug = "denied";
 }
 
+/** A keeper, a contract or a consent says no, with a reason; or a person does, in a wallet. */
+export class Refused extends AllodError {
+  override readonly slug = "refused";
+}
+
 /** It was done already, or it contradicts what was done. */
 export class Conflict extends AllodError {
   override readonly slug = "conflict";

@@ -14,7 +14,7 @@
 export { type Bytes, equal, fromHex, random, toHex } from "./bytes.ts";
 export { Link, type Value, decodeCbor, encodeCbor } from "./cbor.ts";
 export { Cid, DAG_CBOR, DAG_PB, RAW } from "./cid.ts";
-export { AllodError, Busy, Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable } from "./errors.ts";
+export { AllodError, Busy, Conflict, Corrupted, Denied, InvalidInput, NotFound, Refused, Unavailable } from "./errors.ts";
 export type * from "./interfaces.ts";
 export { HeadMoved, Incomplete } from "./heads.ts";
 export { KeyFile } from "./keyfile.ts";

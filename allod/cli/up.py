@@ -1,0 +1,43 @@
+"""`allod up`: everything of this home at once, with the owner's page, until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated, Any
+
+import typer
+
+from allod.cli.shown import Screen, Shown, command, plain
+
+app = typer.Typer()
+PORT = 8600
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+@command(app, "up")
+def up(
+    screen: Screen,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port on loopback.")] = PORT,
+) -> Shown:
+    """Start the chain, the keepers, the runner and the server with the owner's page; keep them up until Ctrl-C or
+    SIGTERM. What dies is started again."""
+    from allod.up import standing
+    from allod.world import NOTICE_APART
+
+    stop = threading.Event()
+    former = [signal.signal(number, lambda *_: stop.set()) for number in _STOPS]
+    try:
+        with standing(screen.settings, port, stop=stop, say=screen.note) as (tree, url):
+            parts = [{"part": name, "pid": pid} for name, pid in tree.pids.items()]
+            data: dict[str, Any] = {"url": url, "home": str(screen.settings.home), "parts": parts}
+            lines = [f"  {one['part']}, process {one['pid']}" for one in parts]
+            lines += [f"[dim]{NOTICE_APART}[/dim]", f"[bold]Open {plain(url)}[/bold]   (Ctrl-C stops everything)"]
+            if not stop.is_set():
+                screen.tell(Shown(data, lines))
+            tree.run()
+    finally:
+        for number, handler in zip(_STOPS, former, strict=True):
+            signal.signal(number, handler)
+    screen.note("Stopped; everything is on disk.")
+    return Shown(data)

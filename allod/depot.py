@@ -1,0 +1,252 @@
+"""The server's one door to its blocks: what accounts send comes in here, and what nobody needs goes out.
+
+Promises. What `take` says is stored survives a crash of the machine. Parts are written one after the other, so that no
+part's failure takes another's blocks with it; a program of this home that is writing is waited for. What was sent is
+noted before it is stored: after a kill nothing lies about that is not either committed or collected. One server serves
+a home.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import Engine, exists, select
+
+from allod import holdings
+from allod.holdings import HeldRow
+from core.database import transaction, utc_now
+from core.errors import AllodError, Busy, Corrupted, InvalidInput, NotFound, Unavailable
+from core.ids import Address, Asset
+from vault.blocks import BlockStore
+from vault.car import Car
+from vault.carlog import poses_as_tombstone
+from vault.catalogue import DatasetRow
+from vault.cid import DAG_CBOR, Cid
+from vault.datasets import Card
+from vault.documents import read_document
+from vault.heads import HEAD_START
+from vault.manifest import MEMBERS_KIND, DatasetHeader, decode_page
+
+PART = 16 << 20  # bytes of one CAR
+QUESTION = 1000  # CIDs asked for at once
+HEADS = 8  # that may wait for an account's commit
+WAIT = 30.0  # seconds for another program that writes
+_SWEEP = 256  # blocks deleted in one flush
+
+_LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+class NoRoom(AllodError):
+    """A bound on what an account or a vault may keep here is reached."""
+
+    status, exit_code, slug = 507, 9, "no-room"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of a part: blocks that are new here, blocks that were here, and the bytes of the new ones."""
+
+    stored: int
+    known: int
+    bytes: int
+
+
+class Depot:
+    """The door to `blocks`, which this process writes to through nothing else. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        blocks: BlockStore,
+        *,
+        limit: int,
+        wait: float = WAIT,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """`limit` is how many bytes an account may have sent without committing them."""
+        self.engine = engine
+        self.blocks = blocks
+        self.clock = clock
+        self._limit = limit
+        self._wait = wait
+        self._mutex = threading.RLock()
+
+    def missing(self, account: Address, cids: Iterable[Cid]) -> list[Cid]:
+        """Those that are not here, in order. What the account sent itself waits for its commit anew."""
+        wanted = list(dict.fromkeys(cids))
+        away = self.blocks.missing(wanted)
+        with transaction(self.engine) as session:
+            holdings.renew_uploads(session, account, wanted, self.clock())
+            waiting = holdings.among_uploads(session, account, away, heads=True)
+        return [cid for cid in away if cid not in waiting]
+
+    def take(self, account: Address, part: bytes) -> Taken:
+        """Store a CARv1 of at most 16 MiB, durably. Every block is verified before any is stored."""
+        heads, blocks = _read(part)
+        sizes = {cid: len(data) for cid, data in (*heads.items(), *blocks.items())}
+        now = self.clock()
+        with self.writing() as store:
+            absent = store.missing(blocks)
+            with transaction(self.engine) as session:
+                fresh = sizes.keys() - holdings.among_uploads(session, account, sizes)
+                self._check_room(
+                    holdings.waiting_bytes(session, account) + sum(sizes[cid] for cid in fresh), "not committed yet"
+                )
+                absent_heads = [cid for cid in heads if cid in fresh]
+                holdings.note_uploads(session, account, {cid: sizes[cid] for cid in blocks}, absent, now)
+                for cid, data in heads.items():
+                    holdings.note_head(session, account, cid, data, now, HEADS)
+            self._patiently(lambda: store.put_many(blocks.items()))
+            store.flush()
+        new = [*absent, *absent_heads]
+        return Taken(len(new), len(sizes) - len(new), sum(sizes[cid] for cid in new))
+
+    def _check_room(self, size: int, what: str) -> None:
+        if size > self._limit:
+            raise NoRoom(
+                f"This account would have {size} bytes here that are {what}; at most {self._limit} are kept.",
+                hint="Commit what was sent, then send the rest; what is not committed goes after a day.",
+                limit=self._limit,
+            )
+
+    def get(self, cid: Cid) -> bytes:
+        """A block; `NotFound` if it is not here, `Unavailable` if what is here is damaged."""
+        try:
+            return self.blocks.get(cid)
+        except Corrupted:
+            raise Unavailable(
+                f"This server's copy of {cid} is damaged.", hint="Take the block from another copy, and send it again."
+            ) from None
+
+    @contextmanager
+    def writing(self) -> Generator[BlockStore]:
+        """The store, while nobody else in this process writes to it. What was put without `flush` is given up."""
+        with self._mutex:
+            try:
+                yield self.blocks
+            except BaseException:
+                with suppress(AllodError):  # it tells once of what it gave up: now, and not to the next writer
+                    self.blocks.flush()
+                raise
+
+    def put(self, cid: Cid, data: bytes) -> None:
+        """Put one block while `writing`, waiting for other programs; durable with the store's `flush`."""
+        self._patiently(lambda: self.blocks.put(cid, data))
+
+    def delete(self, cids: Iterable[Cid]) -> None:
+        """Delete blocks while `writing`, durably."""
+        for cid in cids:
+            self._patiently(lambda cid=cid: self.blocks.delete(cid))  # type: ignore[misc]
+        self.blocks.flush()
+
+    def _patiently(self, act: Callable[[], _Result]) -> _Result:
+        """`act`, again and again while another program of this home holds the store's lock."""
+        deadline, pause = time.monotonic() + self._wait, 0.01
+        while True:
+            try:
+                return act()
+            except Busy:
+                if time.monotonic() >= deadline:
+                    raise Unavailable(
+                        "Another program of this server writes to the block store.",
+                        hint="Try again in some seconds; nothing was lost.",
+                        retry_after=5,
+                    ) from None
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.2)
+
+    def sweep(self, among: Iterable[Cid] | None = None) -> int:
+        """Delete what nobody needs, of all or among some blocks; how many were deleted."""
+        self._keep_published()
+        if among is None:
+            deleted = 0
+            while count := self._sweep(None):
+                deleted += count
+            return deleted
+        rest = iter(dict.fromkeys(among))
+        return sum(map(self._sweep, iter(lambda: list(islice(rest, _SWEEP)), [])))
+
+    def _sweep(self, among: list[Cid] | None) -> int:
+        with self.writing():
+            with transaction(self.engine) as session:
+                doomed = holdings.unneeded(session, _SWEEP, among)
+            if doomed:
+                # Deleted first and forgotten then: a kill in between leaves a note, and the next sweep follows it.
+                self.delete(doomed)
+                with transaction(self.engine) as session:
+                    holdings.forget_uploaded(session, doomed)
+        return len(doomed)
+
+    def collect(self) -> int:
+        """Give up what was sent a day ago and never committed, and delete what nobody needs; how many blocks."""
+        with transaction(self.engine) as session:
+            holdings.expire_uploads(session, self.clock())
+        return self.sweep()
+
+    def keep_publication(self, asset: Asset, publication: Cid) -> None:
+        """Keep a dataset's public blocks for good, whatever its owner's vault holds; once more changes nothing.
+
+        `NotFound`, `Corrupted` or `InvalidInput` where they are not all here.
+        """
+        with self.writing():  # so that none of them is deleted meanwhile
+            blocks = public_blocks(self.blocks, publication)
+            with transaction(self.engine) as session:
+                holdings.hold(session, asset, {publication: blocks})
+
+    def _keep_published(self) -> None:
+        """The same for whatever the catalogue lists."""
+        unheld = select(DatasetRow.asset, DatasetRow.publication).where(
+            ~exists().where(HeldRow.holder == DatasetRow.asset)
+        )
+        with transaction(self.engine) as session:
+            rows = session.execute(unheld).all()
+        for asset, publication in rows:
+            try:
+                self.keep_publication(Asset(asset), Cid.parse(publication))
+            except (NotFound, Corrupted, InvalidInput) as error:
+                _LOG.debug("The published dataset %s is not whole here: %s", asset.hex(), error.slug)
+
+
+def _read(part: bytes) -> tuple[dict[Cid, bytes], dict[Cid, bytes]]:
+    """The vault heads of a part, and its other blocks; each verified."""
+    if len(part) > PART:
+        raise InvalidInput(f"A part of {len(part)} bytes; at most {PART} are taken.", hint="Divide it.")
+    heads: dict[Cid, bytes] = {}
+    blocks: dict[Cid, bytes] = {}
+    for cid, data in Car.read(io.BytesIO(part)).blocks:
+        if poses_as_tombstone(cid.codec, data):
+            raise InvalidInput(f"The block {cid} reads as a store's own note of a deletion.", cid=str(cid))
+        is_head = cid.codec == DAG_CBOR and data.startswith(HEAD_START)
+        (heads if is_head else blocks)[cid] = data
+    return heads, blocks
+
+
+def public_blocks(blocks: BlockStore, publication: Cid) -> dict[Cid, int]:
+    """The blocks of a published dataset that are public for good, with their sizes; payloads are not among them."""
+    found: dict[Cid, int] = {}
+
+    def read(cid: Cid) -> bytes:
+        data = blocks.get(cid)
+        found[cid] = len(data)
+        return data
+
+    members = read_document(read(publication), "publication", ("header", "terms", "shares"))
+    read(members.cid("terms"))
+    header = DatasetHeader.decode(read(members.cid("header")))
+    for page in Card.decode(read(header.card)).pages:
+        for manifest in decode_page(read(page), MEMBERS_KIND):
+            read(manifest)
+    table = read_document(read(members.cid("shares")), "share-table", ("head", "sig", "pages"))
+    for page in table.cids("pages"):
+        read(page)
+    return found

@@ -1,0 +1,104 @@
+"""Server-sent events over an append-only list, and the same list as JSON.
+
+`follow` answers a request from a function that reads what came after an id. A client that asks for JSON gets one page
+{data, has_more, next_after}; any other gets `text/event-stream`: first what it missed (Last-Event-ID, or ?after=), then
+what comes, a comment every 15 s, and an end after ten minutes, at sign-out, or when the server stops, after which
+EventSource asks again by itself. Streams are bounded, in all and for each client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import Header, Query, Request, Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from allod.server.context import Place, place_of
+from allod.server.problems import TooOften
+from core.errors import AllodError, InvalidInput
+
+BATCH = 100
+MEDIA_TYPE = "text/event-stream"
+
+Event = tuple[int, str, dict[str, Any]]
+"""Its id (they grow), its kind, and the document that both forms carry."""
+Read = Callable[[int, int], Sequence[Event]]
+"""What came after an id, oldest first, so many at most; an `AllodError` ends the stream."""
+
+After = Annotated[int, Query(ge=0, lt=2**53, description="The id of the last event that the client has.")]
+LastEventId = Annotated[
+    str | None, Header(alias="Last-Event-ID", max_length=20, description="Likewise, as EventSource says it.")
+]
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Events as they come, or one page of them as JSON.", "content": {MEDIA_TYPE: {}}}
+}
+"""For the route's `responses`, beside a `response_model` of the JSON form."""
+
+
+def follow(request: Request, read: Read, after: int, last_event_id: str | None) -> Response | dict[str, Any]:
+    """The stream of what `read` gives, or one page of it where the client accepts JSON only."""
+    start = _start(after, last_event_id)
+    if MEDIA_TYPE not in request.headers.get("accept", ""):
+        found = read(start, BATCH + 1)
+        more = len(found) > BATCH
+        found = found[:BATCH]
+        return {
+            "data": [document for _, _, document in found],
+            "has_more": more,
+            "next_after": str(found[-1][0]) if found else None,
+        }
+    place = place_of(request)
+    client = request.client.host if request.client else ""
+    open_streams: Counter[str] = request.app.state.streams
+    bounds = place.bounds
+    if open_streams.total() >= bounds.streams or open_streams[client] >= bounds.streams_of_one:
+        raise TooOften("Too many streams are open.", hint="Close some, or ask for JSON with ?after=.", retry_after=10)
+    first = read(start, BATCH)  # what fails, fails before the answer begins
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(_events(place, read, start, first, open_streams, client), 200, headers, MEDIA_TYPE)
+
+
+def _start(after: int, last_event_id: str | None) -> int:
+    if last_event_id is None or last_event_id == "":
+        return after
+    if not last_event_id.isascii() or not last_event_id.isdigit() or int(last_event_id) >= 2**53:
+        raise InvalidInput("Last-Event-ID is the id of an event of this stream.", hint="Leave it out to begin anew.")
+    return int(last_event_id)
+
+
+async def _events(
+    place: Place, read: Read, at: int, found: Sequence[Event], open_streams: Counter[str], client: str
+) -> AsyncIterator[bytes]:
+    bounds = place.bounds
+    open_streams[client] += 1
+    try:
+        yield format_sse_event(retry=2000, comment="allod")
+        end, beat = time.monotonic() + bounds.stream_life, time.monotonic() + bounds.heartbeat
+        while True:
+            for number, kind, document in found:
+                at = number
+                yield format_sse_event(id=str(at), event=kind, data_str=json.dumps(document, separators=(",", ":")))
+            now = time.monotonic()
+            if now >= end or place.stopping.is_set():
+                return
+            if now >= beat:
+                beat = now + bounds.heartbeat
+                yield KEEPALIVE_COMMENT
+            if len(found) < BATCH:
+                await asyncio.sleep(bounds.stream_look)
+            try:
+                found = await run_in_threadpool(read, at, BATCH)
+            except AllodError:
+                return
+    finally:
+        open_streams[client] -= 1
+        if not open_streams[client]:
+            del open_streams[client]

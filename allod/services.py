@@ -1,0 +1,45 @@
+"""Where the keepers of a home answer while each of them is a process of its own.
+
+`allod up` writes the note when it starts them and removes it when they have stopped. While it is there, every other
+process of the home reaches its keepers over HTTP and none opens their folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.errors import Corrupted
+from core.files import write_atomic
+
+
+def _note(home: Path) -> Path:
+    return home / "keepers" / "services.json"
+
+
+def keeper_services(home: Path) -> dict[int, str]:
+    """The URL of each keeper by its index; empty where the keepers are no processes of their own."""
+    path = _note(home)
+    try:
+        found = json.loads(path.read_bytes())
+        return {int(index): str(url) for index, url in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        raise Corrupted(
+            f"{path} does not say where the keepers answer.",
+            hint="Start `allod up` again, or remove the file if it does not run.",
+        ) from None
+
+
+def tell_services(home: Path, urls: Mapping[int, str]) -> None:
+    """Say where the keepers answer from now on."""
+    write_atomic(_note(home), json.dumps({str(index): url for index, url in urls.items()}).encode())
+
+
+def forget_services(home: Path) -> None:
+    """Say that they are no processes of their own any more."""
+    with contextlib.suppress(FileNotFoundError):
+        _note(home).unlink()

@@ -1,0 +1,429 @@
+"""Quotes and openings through the API: what is signed, by whom, how often, and what stands after a crash anywhere."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from starlette.testclient import TestClient
+
+from allod import orders
+from allod.orders import OrderRow
+from allod.server.app import create_app
+from allod.world import World
+from consent.chain.account import Account
+from consent.chain.client import Chain
+from consent.chain.embedded import EmbeddedChain
+from consent.market.paying import withdraw
+from core.database import transaction
+from core.encoding import from_hex
+from core.ids import Address
+from core.settings import Settings
+from finetune.workspace import State
+from tests.server.ordering import Town, sign, tiny
+from tests.server.people import ORIGIN, TEST_BOUNDS, Person
+from tests.worker.homes import DEPOSIT, FEE, LEAF, Home, make_home
+from tests.worker.outside import Prepared
+
+pytestmark = [pytest.mark.needs_trainer, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Home]:
+    """A home in which ada granted and dario did not, left alone and copied."""
+    folder, chain = tmp_path_factory.mktemp("home") / "home", EmbeddedChain(None)
+    with World(Settings(home=folder), chain=Chain.embedded(chain)) as world:
+        home = make_home(world, tiny(tmp_path_factory.mktemp("tiny")))
+    return Prepared(folder, chain), home
+
+
+@pytest.fixture
+def world(prepared: tuple[Prepared, Home], tmp_path: Path) -> Iterator[World]:
+    """The server's world over a copy of the home, with its `outside`."""
+    with prepared[0].copy(tmp_path / "town") as outside, outside.world() as world:
+        world.outside = outside  # type: ignore[attr-defined]
+        yield world
+
+
+@pytest.fixture
+def town(world: World, prepared: tuple[Prepared, Home], person: Callable[..., Person]) -> Town:
+    return Town(world.outside, prepared[1], world, person)  # type: ignore[attr-defined]
+
+
+def test_a_quote_becomes_an_open_job_with_the_payers_signature_alone(town: Town) -> None:
+    quote = town.ready("ada")
+    assert (quote["fee"], quote["total"]) == (str(FEE), str(LEAF + FEE))
+    assert [one["amount"] for one in quote["payees"]] == [str(LEAF)]
+    assert town.locked() == 0
+    answer = town.start(quote)
+    assert answer.status_code == 202, answer.text
+    town.desk().tend()
+    assert town.quote(quote["id"])["state"] == "opened"
+    (job,) = town.jobs
+    assert job.state is State.OPEN
+    assert job.facts["queued"] == 1
+    assert town.locked() == LEAF + FEE
+    town.mirror().tend()
+    (listed,) = town.payer.http.get("/v1/jobs").json()["data"]
+    assert (listed["state"], listed["job_id"]) == ("open", job.facts["job_id"])
+    assert listed["id"] == answer.json()["id"]
+    assert town.payer.http.get(f"/v1/jobs/{listed['job_id']}").json() == listed
+
+
+# -- what the runner says no to ----------------------------------------------------------------------------------------
+
+
+def test_too_small_a_deposit_is_told_with_what_is_missing(town: Town) -> None:
+    withdraw(town.world.market, town.home.payer, DEPOSIT - 10)
+    order = town.ask("ada")
+    town.desk().tend()
+    found = town.quote(order)
+    assert found["state"] == "refused"
+    assert found["problem"]["detail"]["missing"] == LEAF + FEE - 10
+    assert "allod deposit" in found["problem"]["next"]
+    assert town.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("names", "recipe", "reason"),
+    [
+        (["dario"], {}, "This consent was never granted on chain."),
+        (["ada"], {"base": "other"}, "no base model called other"),
+        (["ada"], {"epochs": 50}, "No consent fits this job."),
+        (["ada"], {"purpose": "commercial-research"}, "No consent fits this job."),
+        (["ada"], {"batch_rows": 4_096, "sequence": 131_072}, "more than a trainer takes at once"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(
+    town: Town, names: list[str], recipe: dict[str, Any], reason: str
+) -> None:
+    order = town.ask(*names, **recipe)
+    town.desk().tend()
+    found = town.quote(order)
+    assert (found["state"], found["opening"], town.jobs) == ("refused", None, [])
+    assert reason in found["problem"]["title"]
+
+
+def test_a_path_is_no_base_model(town: Town) -> None:
+    for base in ("../../bases/tiny", "/etc", "~", "org/model", ".", ".."):
+        wish = town.wish("ada") | {"recipe": {**town.wish("ada")["recipe"], "base": base}}
+        assert town.post("/v1/quotes", wish).status_code == 422
+
+
+def test_a_consent_of_nobody_or_of_another_is_refused(town: Town) -> None:
+    answer = town.post("/v1/quotes", {**town.wish("ada"), "consents": ["0x" + "77" * 32]})
+    town.desk().tend()
+    assert "No consent of yours" in town.quote(answer.json()["id"])["problem"]["title"]
+    other = town.person("bruno")
+    answer = town.post("/v1/quotes", town.wish("ada"), http=other.http)
+    town.desk().tend()
+    found = other.http.get(f"/v1/quotes/{answer.json()['id']}").json()
+    assert "No consent of yours" in found["problem"]["title"]
+    twice = {**town.wish("ada"), "consents": town.consents("ada", "ada")}
+    assert town.post("/v1/quotes", twice).status_code == 422
+
+
+def test_quotes_that_nobody_signs_are_bounded(town: Town) -> None:
+    for _ in range(orders.MAX_OPEN):
+        town.ask("ada")
+    assert town.post("/v1/quotes", town.wish("ada")).status_code == 409
+    with transaction(town.engine) as session:
+        session.execute(update(OrderRow).values(state="ready", expires=int(time.time()) - 1))
+    assert town.post("/v1/quotes", town.wish("ada")).status_code == 202
+
+
+def test_a_chain_that_is_away_makes_a_quote_wait(town: Town) -> None:
+    order = town.ask("ada")
+    town.outside.market.chain.block()
+    with pytest.MonkeyPatch.context() as patch:
+        from core.errors import Unavailable
+
+        def away(*_: object, **__: object) -> Any:
+            raise Unavailable("The chain does not answer.")
+
+        patch.setattr(Chain, "draft", away)
+        town.desk().tend()
+    assert town.quote(order)["state"] == "waiting"
+    town.desk().tend()
+    assert town.quote(order)["state"] == "ready"
+    assert len(town.jobs) == len(town.job_rows()) == 1
+
+
+# -- what the payer signs ----------------------------------------------------------------------------------------------
+
+
+def test_only_the_payers_own_signature_of_exactly_this_opening_is_taken(town: Town) -> None:
+    quote = town.ready("ada")
+    opening, payer = quote["opening"], town.home.payer
+    data = from_hex(opening["data"])
+    wrong = [
+        sign(Account(b"\x09" * 32), opening),
+        sign(payer, opening, data=data[:-1] + bytes([data[-1] ^ 1])),
+        sign(payer, opening, data=data + b"\0"),
+        sign(payer, opening, data=b""),
+        sign(payer, opening, to=Address(b"\x11" * 20)),
+        sign(payer, opening, to=None),
+        sign(payer, opening, value=1),
+        sign(payer, opening, chain_id=1),
+        sign(payer, opening)[:-2],
+        sign(payer, opening) + "00",
+        "0x02",
+        "0x" + "ff" * 200,
+    ]
+    for raw in wrong:
+        answer = town.start(quote, raw)
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:allod:problem:invalid-input"), raw
+    town.desk().tend()
+    assert town.quote(quote["id"])["state"] == "ready"
+    assert town.locked() == 0
+    assert town.jobs[0].state is State.QUOTED
+    dearer = sign(payer, opening, max_fee=3 * int(opening["max_fee_per_gas"]), gas=opening["gas"] + 1)
+    assert town.start(quote, dearer).status_code == 202  # these are the payer's to choose
+    town.desk().tend()
+    assert town.locked() == LEAF + FEE
+
+
+def test_a_start_counts_once_however_often_it_arrives(town: Town) -> None:
+    quote = town.ready("ada")
+    raw = sign(town.home.payer, quote["opening"])
+    first = town.start(quote, raw, key="the-first-key")
+    assert town.start(quote, raw, key="the-first-key").json() == first.json()
+    assert town.start(quote, raw, key="another-key").json() == first.json()
+    other = sign(town.home.payer, quote["opening"], gas=quote["opening"]["gas"] + 1)
+    assert town.start(quote, other).status_code == 409
+    town.desk().tend()
+    assert town.start(quote, raw).status_code == 202  # the job that it opened
+    assert town.start(quote, other).status_code == 409
+    town.desk().tend()
+    assert (len(town.jobs), town.locked(), town.jobs[0].facts["queued"]) == (1, LEAF + FEE, 1)
+
+
+def test_a_transaction_opens_no_other_quote(town: Town) -> None:
+    first, second = town.ready("ada"), town.ready("ada")
+    raw = sign(town.home.payer, first["opening"])
+    assert town.start(first, raw).status_code == 202
+    assert town.start(second, raw).status_code == 422
+    town.desk().tend()
+    assert town.start(second, raw).status_code == 422
+    assert [job.state for job in town.jobs].count(State.QUOTED) == 1
+    assert town.locked() == LEAF + FEE
+
+
+def test_an_expired_quote_is_not_started(town: Town) -> None:
+    quote = town.ready("ada")
+    with transaction(town.engine) as session:
+        session.execute(update(OrderRow).values(expires=int(time.time()) - 1))
+    answer = town.start(quote)
+    assert (answer.status_code, answer.json()["detail"]) == (409, "The quote has expired.")
+    found = town.quote(quote["id"])
+    assert (found["state"], found["opening"]) == ("expired", None)
+    town.desk().tend()
+    assert town.locked() == 0
+
+
+def test_others_see_nothing_of_a_quote_or_a_job(town: Town) -> None:
+    quote, other = town.ready("ada"), town.person("bruno")
+    raw = sign(town.home.payer, quote["opening"])
+    assert other.http.get(f"/v1/quotes/{quote['id']}").status_code == 404
+    body = {"quote": quote["id"], "transaction": raw}
+    assert town.post("/v1/jobs", body, http=other.http).status_code == 404
+    job = town.start(quote, raw).json()["id"]
+    town.desk().tend()
+    town.mirror().tend()
+    assert other.http.get("/v1/jobs").json()["data"] == []
+    for path in (f"/v1/jobs/{job}", f"/v1/jobs/{job}/events", f"/v1/jobs/{town.jobs[0].facts['job_id']}"):
+        assert town.payer.http.get(path).status_code == 200
+        assert other.http.get(path).status_code == 404
+    assert town.post(f"/v1/jobs/{job}/cancellation", {"agreed": True}, http=other.http).status_code == 404
+    town.mirror().tend()
+    assert town.jobs[0].state is State.OPEN
+
+
+def test_a_nonce_that_was_used_meanwhile_is_signed_again_and_costs_nothing(town: Town) -> None:
+    quote = town.ready("ada")
+    raw = sign(town.home.payer, quote["opening"])
+    withdraw(town.world.market, town.home.payer, 1)
+    assert town.start(quote, raw).status_code == 202
+    town.desk().tend()
+    town.desk().tend()
+    found = town.quote(quote["id"])
+    assert (found["state"], found["opening"]["nonce"]) == ("ready", quote["opening"]["nonce"] + 1)
+    assert "nonce" in found["problem"]["title"]
+    assert (town.locked(), town.jobs[0].state) == (0, State.QUOTED)
+    assert town.start(quote, raw).status_code in (409, 422)  # what was signed first counts no more
+    assert town.start(found).status_code == 202
+    town.desk().tend()
+    assert town.locked() == LEAF + FEE
+    assert len(town.jobs) == 1
+
+
+def test_two_openings_for_one_lane_cost_a_signature_and_no_gas(town: Town) -> None:
+    first, second = town.ready("ada"), town.ready("ada")
+    assert first["opening"]["lane"] == second["opening"]["lane"]
+    raw = sign(town.home.payer, second["opening"], nonce=second["opening"]["nonce"] + 1)
+    assert town.start(first).status_code == town.start(second, raw).status_code == 202
+    town.desk().tend()
+    town.desk().tend()
+    again = town.quote(second["id"])
+    assert (again["state"], again["opening"]["lane"]) == ("ready", "1")
+    assert town.world.chain.nonce(town.home.payer.address) == first["opening"]["nonce"] + 1  # the other was not sent
+    assert town.start(again).status_code == 202
+    town.desk().tend()
+    assert town.locked() == 2 * (LEAF + FEE)
+
+
+def test_a_database_that_lies_does_not_choose_what_the_runner_opens(town: Town) -> None:
+    quote = town.ready("ada")
+    forged = {**quote["opening"], "data": quote["opening"]["data"][:-64] + "11" * 32}
+    with transaction(town.engine) as session:
+        session.execute(update(OrderRow).values(opening=forged))
+    assert town.start(quote, sign(town.home.payer, forged)).status_code == 202
+    town.desk().tend()
+    found = town.quote(quote["id"])
+    assert (found["state"], found["problem"]["type"]) == ("refused", "invalid-input")
+    assert town.jobs[0].state is State.QUOTED
+    assert town.world.chain.nonce(town.home.payer.address) == quote["opening"]["nonce"]
+
+
+# -- cancelling -------------------------------------------------------------------------------------------------------
+
+
+def test_a_wish_through_the_api_brings_everything_back_before_the_first_release(town: Town) -> None:
+    quote = town.ready("ada")
+    job = town.start(quote).json()["id"]
+    town.desk().tend()
+    answer = town.post(f"/v1/jobs/{job}/cancellation", {})
+    assert (answer.status_code, answer.json()["cancellation"]) == (202, "asked")
+    town.mirror().tend()
+    town.mirror().tend()
+    found = town.payer.http.get(f"/v1/jobs/{job}").json()
+    assert (found["state"], found["outcome"], found["cancellation"]) == ("done", "settled", "cancelled")
+    assert (found["refunded"], found["to_be_claimed"]) == (str(LEAF + FEE), "0")
+    assert town.locked() == 0
+    assert town.post(f"/v1/jobs/{job}/cancellation", {}).status_code == 409
+
+
+def test_a_job_that_was_never_opened_has_nothing_to_cancel(town: Town) -> None:
+    quote = town.ready("ada")
+    job = str(town.row(quote["id"]).job)
+    assert town.post(f"/v1/jobs/{job}/cancellation", {}).status_code == 202
+    town.mirror().tend()
+    assert town.payer.http.get(f"/v1/jobs/{job}").json()["cancellation"] == "not-open"
+    assert town.start(quote).status_code == 202
+    town.desk().tend()
+    assert town.locked() == LEAF + FEE
+
+
+# -- killed anywhere --------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What SIGKILL does to whoever is at the desk, as far as this process can tell."""
+
+
+class Killer:
+    """Counts writes (files, commits, transactions); at the chosen one it kills, and after that nothing writes."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, chosen: int | None = None, *, after: bool = False) -> None:
+        self.points: list[str] = []
+        self.dead = False
+        self._chosen, self._after = chosen, after
+        import os
+
+        from sqlalchemy.engine.default import DefaultDialect
+
+        patch.setattr(os, "replace", self._at("file", os.replace))
+        patch.setattr(os, "write", self._at("append", os.write))
+        patch.setattr(DefaultDialect, "do_commit", self._at("commit", DefaultDialect.do_commit))
+        patch.setattr(Chain, "submit_raw", self._at("send", Chain.submit_raw))
+
+    def _at(self, kind: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **named: Any) -> Any:
+            if self.dead:
+                raise Killed
+            number = len(self.points)
+            self.points.append(kind)
+            if number == self._chosen and not self._after:
+                self.dead = True
+                raise Killed
+            found = real(*args, **named)
+            if number == self._chosen:
+                self.dead = True
+                raise Killed
+            return found
+
+        return watched
+
+
+def _points(town: Town) -> tuple[int, int]:
+    """How many writes a quote and an opening take."""
+    with pytest.MonkeyPatch.context() as patch:
+        quoting = Killer(patch)
+        order = town.ask("ada")
+        before = len(quoting.points)
+        town.desk().tend()
+    with pytest.MonkeyPatch.context() as patch:
+        assert town.start(town.quote(order)).status_code == 202
+        opening = Killer(patch)
+        town.desk().tend()
+    assert {"file", "commit", "send", "append"} <= {*quoting.points, *opening.points}
+    return len(quoting.points) - before, len(opening.points)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("phase", ["quoting", "opening"])
+def test_a_runner_that_is_killed_anywhere_makes_and_opens_the_job_once(
+    prepared: tuple[Prepared, Home], tmp_path: Path, phase: str, after: bool, record_property: Any
+) -> None:
+    def attempt(folder: Path, chosen: int | None) -> tuple[int, int]:
+        with prepared[0].copy(folder) as outside, outside.world() as world:
+            app = create_app(world, origins=(ORIGIN,), bounds=TEST_BOUNDS)
+            with TestClient(app, base_url=ORIGIN) as client:
+
+                def person(name: str, account: Account) -> Person:
+                    one = Person(name, account, client)
+                    one.sign_in()
+                    return one
+
+                town = Town(outside, prepared[1], world, person)
+                if chosen is None:
+                    return _points(town)
+                order = town.ask("ada")
+                if phase == "quoting":
+                    _killed(town, chosen)
+                town.desk().tend()
+                quote = town.quote(order)
+                assert quote["state"] == "ready"
+                assert town.start(quote).status_code == 202
+                if phase == "opening":
+                    _killed(town, chosen)
+                town.desk().tend()
+                town.mirror().tend()
+                assert town.quote(order)["state"] == "opened"
+                (job,) = town.jobs
+                (row,) = town.job_rows()
+                assert (job.state, row.state) == (State.OPEN, "open")
+                assert (town.locked(), outside.in_escrow()) == (LEAF + FEE, DEPOSIT)
+                assert outside.free(Address(town.home.payer.address)) == DEPOSIT - LEAF - FEE
+                return 0, 0
+
+    def _killed(town: Town, chosen: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            killer = Killer(patch, chosen, after=after)
+            with pytest.raises(Killed):
+                town.desk().tend()
+            assert killer.dead
+
+    counts = attempt(tmp_path / "unbroken", None)
+    count = counts[0] if phase == "quoting" else counts[1]
+    record_property("points", f"{phase}: {count} writes, killed {'after' if after else 'before'} each")
+    assert count >= 8
+    for chosen in range(count):
+        attempt(tmp_path / str(chosen), chosen)
+        shutil.rmtree(tmp_path / str(chosen))

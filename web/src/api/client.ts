@@ -1,0 +1,127 @@
+/**
+ * The one way to the server: JSON in and out, problems thrown, the CSRF token added, silence told from refusal.
+ *
+ * A call that starts something (money, a job, a transaction) carries an Idempotency-Key that its caller keeps, so that
+ * sending it again after a cut connection never does it twice.
+ */
+
+import { Problem, type ProblemDocument } from "./problem.ts";
+
+export type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+export interface Options {
+  query?: Record<string, string | number | undefined>;
+  body?: unknown;
+  bytes?: { data: Uint8Array<ArrayBuffer> | Blob; type: string };
+  key?: string;
+  accept?: string;
+  signal?: AbortSignal;
+}
+
+type Listener = (reachable: boolean) => void;
+
+let csrf = "";
+let renew: (() => Promise<boolean>) | undefined;
+let renewing: Promise<boolean> | undefined;
+const listeners = new Set<Listener>();
+
+/** The token of the session document; the empty text when nobody is signed in. */
+export function useToken(token: string): void {
+  csrf = token;
+}
+
+/** Hear of every answer (true) and every silence (false). Returns how to stop. */
+export function onReach(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** What to do when the session has ended: sign in again and say whether that worked. */
+export function useRenewal(renewal: () => Promise<boolean>): void {
+  renew = renewal;
+}
+
+/** A fresh key for one act. */
+export function newKey(): string {
+  return crypto.randomUUID();
+}
+
+function address(path: string, query: Options["query"]): string {
+  const pairs = Object.entries(query ?? {}).filter((pair): pair is [string, string | number] => pair[1] !== undefined);
+  if (pairs.length === 0) return path;
+  return `${path}?${new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString()}`;
+}
+
+/** Send it; the answer is one that the server meant (2xx), else a `Problem` is thrown. An ended session is renewed. */
+export async function send(method: Method, path: string, options: Options = {}): Promise<Response> {
+  try {
+    return await sendOnce(method, path, options);
+  } catch (thrown) {
+    const isOver = thrown instanceof Problem && thrown.status === 401 && !path.startsWith("/v1/sessions");
+    if (!isOver || renew === undefined) throw thrown;
+    renewing ??= renew().finally(() => (renewing = undefined));
+    if (!(await renewing)) throw thrown;
+    return await sendOnce(method, path, options);
+  }
+}
+
+async function sendOnce(method: Method, path: string, options: Options): Promise<Response> {
+  const headers = new Headers({ Accept: options.accept ?? "application/json" });
+  if (method !== "GET" && csrf !== "") headers.set("X-CSRF-Token", csrf);
+  if (options.key !== undefined) headers.set("Idempotency-Key", options.key);
+  let body: BodyInit | undefined;
+  if (options.bytes !== undefined) {
+    headers.set("Content-Type", options.bytes.type);
+    body = options.bytes.data;
+  } else if (options.body !== undefined) {
+    headers.set("Content-Type", "application/json");
+    body = JSON.stringify(options.body);
+  }
+  let response: Response;
+  try {
+    response = await fetch(address(path, options.query), {
+      method,
+      headers,
+      credentials: "same-origin",
+      ...(body === undefined ? {} : { body }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+  } catch (thrown) {
+    if (options.signal?.aborted === true) throw thrown;
+    for (const listener of listeners) listener(false);
+    throw Problem.offline();
+  }
+  for (const listener of listeners) listener(true);
+  if (!response.ok) throw await readProblem(response);
+  return response;
+}
+
+/** Send it and read the JSON of the answer. */
+export async function call<T>(method: Method, path: string, options: Options = {}): Promise<T> {
+  const response = await send(method, path, options);
+  if (response.status === 204) return undefined as T;
+  return (await response.json()) as T;
+}
+
+/** Read a document. */
+export function get<T>(path: string, options: Options = {}): Promise<T> {
+  return call<T>("GET", path, options);
+}
+
+async function readProblem(response: Response): Promise<Problem> {
+  try {
+    const document = (await response.json()) as Partial<ProblemDocument>;
+    if (typeof document.title === "string" && typeof document.type === "string") {
+      return new Problem({ ...document, type: document.type, title: document.title, status: response.status });
+    }
+  } catch {
+    // It is no problem document (a proxy's page, perhaps): said below.
+  }
+  return new Problem({
+    type: "urn:allod:problem:error",
+    title: `The server answered ${response.status} without saying why.`,
+    status: response.status,
+    hint: "Try again in a minute.",
+    trace_id: response.headers.get("X-Request-ID"),
+  });
+}

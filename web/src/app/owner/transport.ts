@@ -1,0 +1,83 @@
+/** The vault's blocks over the API. What comes back is checked by the vault, block by block. */
+
+import { get, send } from "../../api/client.ts";
+import { Problem } from "../../api/problem.ts";
+import type { VaultDocument } from "../../api/types.ts";
+import { Cid, HeadMoved, Incomplete, NotFound, type Transport, Unavailable } from "../../vault/index.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+const QUESTION = 1000; // CIDs in one question, the server's limit
+const CAR = "application/vnd.ipld.car";
+
+function withSignal(signal?: AbortSignal): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}
+
+/** The server's word in the vault's own errors: silence and refusal stay apart. */
+async function translated<T>(work: Promise<T>, notFound?: () => T): Promise<T> {
+  try {
+    return await work;
+  } catch (thrown) {
+    if (!(thrown instanceof Problem)) throw thrown;
+    if (thrown.status === 404 && notFound !== undefined) return notFound();
+    if (thrown.isOffline || thrown.status >= 500 || thrown.status === 429) {
+      throw new Unavailable(thrown.title, thrown.hint);
+    }
+    throw thrown;
+  }
+}
+
+export async function mine(signal?: AbortSignal): Promise<VaultDocument | null> {
+  return await translated(get<VaultDocument | null>("/v1/vaults/mine", withSignal(signal)), () => null);
+}
+
+export const transport: Transport = {
+  async get(cid, signal) {
+    const read = async (): Promise<Bytes> =>
+      new Uint8Array(await (await send("GET", `/v1/blocks/${cid.toString()}`, withSignal(signal))).arrayBuffer());
+    return await translated(read(), () => {
+      throw new NotFound("A block is not on this server.", "Bring it back from a backup of the blocks.");
+    });
+  },
+
+  async missing(cids, signal) {
+    const out: Cid[] = [];
+    for (let start = 0; start < cids.length; start += QUESTION) {
+      const part = cids.slice(start, start + QUESTION);
+      const body = { cids: part.map((cid) => cid.toString()) };
+      const read = async (): Promise<{ missing: string[] }> =>
+        (await (await send("POST", "/v1/blocks/missing", { body, ...withSignal(signal) })).json()) as { missing: string[] };
+      const answer = new Set((await translated(read())).missing);
+      out.push(...part.filter((cid) => answer.has(cid.toString())));
+    }
+    return out;
+  },
+
+  async head(signal) {
+    const found = await mine(signal);
+    return found === null ? null : Cid.parse(found.head);
+  },
+
+  async send(car, signal) {
+    await translated(send("POST", "/v1/blocks", { bytes: { data: car, type: CAR }, ...withSignal(signal) }));
+  },
+
+  async commit(head, previous, signal) {
+    const body = { head: head.toString(), previous: previous?.toString() ?? null };
+    try {
+      await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }));
+    } catch (thrown) {
+      if (!(thrown instanceof Problem)) throw thrown;
+      const document = thrown.document;
+      if (thrown.status === 409 && "head" in document) {
+        const newest = document["head"];
+        throw new HeadMoved(typeof newest === "string" ? Cid.parse(newest) : null);
+      }
+      const missing = document["missing"];
+      if (thrown.status === 422 && Array.isArray(missing)) {
+        throw new Incomplete(missing.map((cid) => Cid.parse(String(cid))));
+      }
+      throw thrown;
+    }
+  },
+};

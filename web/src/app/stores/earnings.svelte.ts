@@ -1,0 +1,70 @@
+/** What jobs owe and paid, with the names that only this device knows: dataset titles and their files. */
+
+import { get } from "../../api/client.ts";
+import type { Earning, Earnings, Hex } from "../../api/types.ts";
+import { iso, money } from "../words.ts";
+import { Steps } from "../owner/steps.ts";
+import { owner } from "../owner/owner.svelte.ts";
+import { claiming } from "../owner/plans.ts";
+import { Resource } from "./resource.svelte.ts";
+import { sheet } from "./sheet.svelte.ts";
+import { world } from "./world.svelte.ts";
+
+class EarningsStore extends Resource<Earnings> {
+  titles: ReadonlyMap<Hex, string> = $state.raw(new Map());
+  files: ReadonlyMap<Hex, string[]> = $state.raw(new Map());
+
+  constructor() {
+    super(async (signal) => {
+      const found = await get<Earnings>("/v1/earnings", { signal });
+      void this.#name();
+      return found;
+    });
+  }
+
+  async #name(): Promise<void> {
+    try {
+      const datasets = await owner.published();
+      this.titles = new Map(datasets.map((one) => [one.asset, one.title]));
+      this.files = new Map(datasets.map((one) => [one.asset, one.files]));
+    } catch {
+      // Names are a convenience: without them the table shows ids.
+    }
+  }
+
+  claim(found: Earnings): void {
+    const jobs = found.data.filter((row) => row.state === "claimable").map((row) => row.job_id);
+    const steps = new Steps();
+    sheet.open({
+      ...claiming(`${money(found.totals.claimable, world.places)} ${world.symbol}`, jobs.length),
+      act: () => owner.claim(jobs, steps),
+      sent: () => void this.load(),
+    });
+  }
+}
+
+export function earningsStore(): EarningsStore {
+  return new EarningsStore();
+}
+
+/** RFC 4180, one row for each job; a cell that a spreadsheet would take for a formula is made text. */
+export function fileCsv(found: Earnings, titles: ReadonlyMap<Hex, string>): string {
+  const cell = (text: string): string => {
+    const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    return `"${safe.replaceAll('"', '""')}"`;
+  };
+  const head = ["job", "consent", "asset", "dataset", "amount", "currency", "state", "claims_begin", "claims_end", "transaction"];
+  const row = (one: Earning): string[] => [
+    one.job_id,
+    one.consent_id,
+    one.asset ?? "",
+    one.asset === null ? "" : (titles.get(one.asset) ?? ""),
+    money(one.amount, world.places).replaceAll(",", ""),
+    world.symbol,
+    one.state,
+    iso(one.claims_begin),
+    iso(one.claims_end),
+    one.tx_hash ?? "",
+  ];
+  return [head, ...found.data.map(row)].map((cells) => cells.map(cell).join(",")).join("\r\n") + "\r\n";
+}

@@ -1,0 +1,81 @@
+/**
+ * The one way to act on the chain: say what will happen, what it costs and what it cannot undo; then sign, then follow.
+ *
+ * A `Plan` holds the sentences and the act. The act signs, sends, and gives back the operations that the server
+ * accepted; from then on the server carries them, and this page may close.
+ */
+
+import { type Problem, problemOf } from "../../api/problem.ts";
+import type { Operation } from "../../api/types.ts";
+import { isOver, operations } from "./operations.svelte.ts";
+
+export interface Plan {
+  readonly title: string;
+  readonly will: readonly string[];
+  readonly costs: string;
+  readonly cannot: readonly string[];
+  readonly button: string;
+  readonly danger?: boolean;
+  /** Signs and sends; `say` tells what it is at. Doing it again after a failure must not do it twice. */
+  act(say: (words: string) => void): Promise<Operation[]>;
+  /** When the server has accepted it. */
+  sent?(): void;
+}
+
+export type Stage = "review" | "acting" | "following" | "failed";
+
+class Sheet {
+  plan: Plan | undefined = $state.raw();
+  stage: Stage = $state("review");
+  saying = $state("");
+  problem: Problem | undefined = $state.raw();
+  #ids: string[] = $state.raw([]);
+
+  get operations(): Operation[] {
+    return this.#ids.map((id) => operations.find(id)).filter((one) => one !== undefined);
+  }
+
+  get isOver(): boolean {
+    return this.stage === "following" && this.operations.every(isOver);
+  }
+
+  open(plan: Plan): void {
+    this.plan = plan;
+    this.stage = "review";
+    this.problem = undefined;
+    this.saying = "";
+    this.#ids = [];
+  }
+
+  /** An act that is under way already: after a reload, or from the list of what is under way. */
+  follow(plan: Plan, operation: Operation): void {
+    this.open(plan);
+    this.#ids = [operation.id];
+    this.stage = "following";
+  }
+
+  async go(): Promise<void> {
+    const plan = this.plan;
+    if (plan === undefined || this.stage === "acting") return;
+    this.stage = "acting";
+    this.problem = undefined;
+    this.saying = "Signing on this device…";
+    try {
+      const accepted = await plan.act((words) => (this.saying = words));
+      for (const operation of accepted) operations.add(operation);
+      this.#ids = accepted.map((operation) => operation.id);
+      this.stage = "following";
+      plan.sent?.();
+    } catch (thrown) {
+      this.problem = problemOf(thrown);
+      this.stage = "failed";
+    }
+  }
+
+  close(): void {
+    if (this.stage === "acting") return;
+    this.plan = undefined;
+  }
+}
+
+export const sheet = new Sheet();
