@@ -5,7 +5,7 @@ import { decodeJson, encodeJson, type Json } from "../src/deeds/canonical.ts";
 import { committeeDigest } from "../src/deeds/committee.ts";
 import { bytesOf, hexOf, wordOf } from "../src/deeds/fields.ts";
 import { hashesOf, timesOf } from "../src/deeds/order.ts";
-import { leafWord } from "../src/deeds/tree.ts";
+import { leafWord, MAX_LEAVES } from "../src/deeds/tree.ts";
 import {
   Account, allows, assetOf, consentDeed, consentId, decodeCommittee, decodeConsent, decodeOrder, decodeRecipe, decodeTerms,
   digestOf, encodeConsent, encodeOrder, encodeTerms, jobIdOf, laneWord, localSigner, parseUnits, priceOf, PURPOSES, quote,
@@ -14,6 +14,7 @@ import {
   type Deed, type Hex, type Place,
 } from "../src/deeds/index.ts";
 import { fromUtf8, utf8 } from "../src/vault/bytes.ts";
+import { decodeCbor, encodeCbor } from "../src/vault/cbor.ts";
 import { outcome, refused, same } from "./checking.ts";
 import type { Outcome, Suite } from "./suites.ts";
 
@@ -120,6 +121,10 @@ const trees: Suite = async function* (vectors) {
       same(verifyLeaf(tree.root, found, leaf.position, [...proof.slice(1), -1n]), false, "a word that is none");
       same(tree.find(leaf.consent), at, "place");
     });
+  });
+  yield await outcome("as many leaves as a tree has make one document", () => {
+    const rows = Array.from({ length: MAX_LEAVES }, (_, at) => [wordOf(at), new Uint8Array(20), at]);
+    same((decodeCbor(encodeCbor(rows), 8 << 20) as readonly unknown[]).length, rows.length, "rows");
   });
   yield* refusals(vectors.refused, (encoded) => SumTree.decode(bytesOf(encoded)));
 };
