@@ -3,7 +3,7 @@ import { type Bytes, concat, equal, fromHex, toHex, utf8 } from "../src/vault/by
 import { MemoryBlocks } from "../src/vault/blocks.ts";
 import { readCar, writeCar } from "../src/vault/car.ts";
 import { Link, decodeCbor, encodeCbor } from "../src/vault/cbor.ts";
-import { Cid, DAG_CBOR, RAW, hash } from "../src/vault/cid.ts";
+import { Cid, DAG_CBOR, RAW, digest, hash } from "../src/vault/cid.ts";
 import { decodeCard, decodePublication, encodePublication, memberCids } from "../src/vault/datasets.ts";
 import { openRecord, readEntry } from "../src/vault/entry.ts";
 import { hpkeOpen, hpkeSeal, suite } from "../src/vault/hpke.ts";
@@ -128,7 +128,7 @@ async function bySegments(file: PayloadFile, body: Bytes): Promise<void> {
   const read = async () => {
     for (let i = 0; i < opener.segments; i++) {
       const end = i < opener.segments - 1 ? (i + 1) * SEGMENT : body.length;
-      released.push(toHex(hash(await opener.openSegment(i, body.slice(i * SEGMENT, end)))));
+      released.push(toHex(await digest(await opener.openSegment(i, body.slice(i * SEGMENT, end)))));
     }
   };
   if (file.expect === "success") await read();
@@ -141,7 +141,7 @@ async function byStream(file: PayloadFile, body: Bytes): Promise<void> {
   const builder = new FileBuilder((cid, block) => void store.put(cid, block));
   for (let at = 0; at < body.length; at += SEGMENT) {
     const leaf = body.slice(at, at + SEGMENT);
-    const cid = Cid.of(RAW, leaf);
+    const cid = await Cid.ofLarge(RAW, leaf);
     await store.put(cid, leaf);
     builder.add(cid, leaf.length);
   }
@@ -149,7 +149,7 @@ async function byStream(file: PayloadFile, body: Bytes): Promise<void> {
   const released: string[] = [];
   const read = async () => {
     const opener = await Opener.create(file.dek, file.vault_id, file.object_id, file.size, file.commit);
-    for await (const piece of openPayload(opener, root, (cid) => store.get(cid))) released.push(toHex(hash(piece)));
+    for await (const piece of openPayload(opener, root, (cid) => store.get(cid))) released.push(toHex(await digest(piece)));
   };
   if (file.expect === "success") await read();
   else await refused(read, "corrupted");

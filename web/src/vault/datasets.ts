@@ -60,7 +60,7 @@ export async function storeDataset(
 /** The CIDs of the dataset's manifests as its card lists them. */
 export async function memberCids(header: DatasetHeader, get: Getter): Promise<Cid[]> {
   const { pages } = decodeCard(await get(header.card));
-  return (await Promise.all(pages.map(get))).flatMap((page) => decodePage(page, "members"));
+  return (await Promise.all(pages.map((page) => get(page)))).flatMap((page) => decodePage(page, "members"));
 }
 
 /** What a trainer is pointed at: header, terms and share table (docs/format/60-consent.md). */
