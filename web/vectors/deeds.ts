@@ -4,6 +4,7 @@ import { recover } from "../src/deeds/account.ts";
 import { decodeJson, encodeJson, type Json } from "../src/deeds/canonical.ts";
 import { committeeDigest } from "../src/deeds/committee.ts";
 import { bytesOf, hexOf, wordOf } from "../src/deeds/fields.ts";
+import { sha256 } from "../src/deeds/hashes.ts";
 import { hashesOf, timesOf } from "../src/deeds/order.ts";
 import { leafWord, MAX_LEAVES } from "../src/deeds/tree.ts";
 import {
@@ -196,8 +197,9 @@ const ACTS: Readonly<Record<string, (given: never) => unknown>> = {
     const id = consentId(given.place, found, holder);
     return [hexOf(encodeConsent(found)), id, ...(await signed(given, consentDeed(given.place, found)))];
   },
-  register: (given: Signed) => signed(given, registerDeed(given.place, ownerOf(given), bytesOf(given.header), given.terms)),
-  asset: (given: Signed) => assetOf(ownerOf(given), bytesOf(given.header)),
+  register: (given: Signed) =>
+    signed(given, registerDeed(given.place, ownerOf(given), sha256(bytesOf(given.header)), given.terms)),
+  asset: (given: Signed) => assetOf(ownerOf(given), sha256(bytesOf(given.header))),
   revoke: async (given: Signed) => {
     const tokens = given.fieldsList.map((fields, at) => [readConsentFields(fields), given.holders[at] ?? "0x"] as const);
     const made = revokeTokens(given.place, ownerOf(given), tokens);

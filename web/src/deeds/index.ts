@@ -5,7 +5,7 @@
  *   await signer.signText(signInMessage({ origin, address, chainId, nonce, now }))           POST /v1/sessions
  *   const committee = readCommittee(world.committee.document, world.committee)               forSharing(committee) shares
  *   const terms = writeTerms({ purposes, payee, committee: committee.hash, expiry, … })      encodeTerms(terms) is stored
- *   await signer.signDeed(registerDeed(place, owner, header, termsHash(terms)))              POST /v1/datasets
+ *   await signer.signDeed(registerDeed(place, owner, dataset.digest, termsHash(terms)))      POST /v1/datasets
  *   const nonce = checkNonce(answer.nonce, owner, signed)                                    after …/next?above=highestPlace
  *   const consent = draftConsent({ owner, asset, terms, purpose, escrow, nonce, now })       with `grantee`: no offer
  *   await signer.signDeed(consentDeed(place, consent))                                       body: writeConsentFields
