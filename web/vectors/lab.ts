@@ -23,7 +23,14 @@ import { newHeader } from "../src/vault/segments.ts";
 
 /** A home of blocks behind a few HTTP paths; the tests' server says what goes wrong. */
 class HttpTransport implements Transport {
-  constructor(private readonly base: string) {}
+  readonly limits: { partBytes: number; cidsPerQuestion: number };
+
+  constructor(
+    private readonly base: string,
+    partBytes = 16 << 20,
+  ) {
+    this.limits = { partBytes, cidsPerQuestion: 64 };
+  }
 
   async get(cid: Cid, signal?: AbortSignal): Promise<Bytes> {
     return new Uint8Array(await (await this.ask(`blocks/${cid}`, { signal: signal ?? null })).arrayBuffer());
@@ -69,10 +76,11 @@ interface Place {
   readonly base: string;
   readonly root: string;
   readonly vault: string;
+  readonly part?: number;
 }
 
-async function opened({ base, root, vault }: Place): Promise<{ vault: Vault; transport: Transport }> {
-  const transport = new HttpTransport(base);
+async function opened({ base, root, vault, part }: Place): Promise<{ vault: Vault; transport: Transport }> {
+  const transport = new HttpTransport(base, part);
   return { vault: await Vault.open(await RootKey.fromBytes(fromHex(root)), fromHex(vault, 32), transport), transport };
 }
 
