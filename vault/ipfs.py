@@ -14,7 +14,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -256,21 +256,29 @@ class Kubo:
                 found.add(cid)
         return found
 
+    def pin_new(self, cid: Cid, data: Data) -> None:
+        """Store a dag-cbor node and pin it with all that it links, which the node does not look for and may get later.
+        Both are durable, and what it links is safe from garbage collection from then on."""
+        options = {"cid-codec": "dag-cbor", "mhtype": "sha2-256", "mhlen": "-1"}
+        options |= {"pin": "true", "allow-big-block": "true"}
+        (reply,) = self._json("block/put", [], options, [data], count=1)
+        if reply != {"Key": str(cid), "Size": memoryview(data).nbytes}:
+            raise self._nonsense("it acknowledges another block than the one sent")
+
     def pin(self, cid: Cid) -> None:
-        """Pin a node with all below it and make both durable; `KuboError` if something of it is missing."""
+        """Pin a node with all below it, which the node reads; `KuboError` if something of it is missing."""
         self._pin_call("pin/add", [cid], {"recursive": "true", "fast-provide-root": "false"})
 
-    def move_pin(self, old: Cid, new: Cid) -> None:
-        """Pin `new` in place of `old`, which spares the node looking at what they share. Twice is a `KuboError`."""
-        self._pin_call("pin/update", [old, new], {"unpin": "true", "fast-provide-root": "false"})
-
-    def unpin(self, cid: Cid) -> None:
-        """Take a pin away; nothing happens if there is none."""
+    def unpin(self, cids: Collection[Cid]) -> None:
+        """Take pins away; nothing happens for those that there are not."""
         try:
-            self._pin_call("pin/rm", [cid], {"recursive": "true"})
+            self._pin_call("pin/rm", cids, {"recursive": "true"})
         except KuboError as error:
             if not error.means_absent:
                 raise
+            if len(cids) > 1:  # the node stops at the first that is not there
+                for cid in cids:
+                    self.unpin([cid])
 
     def is_pinned(self, cid: Cid) -> bool:
         """Whether a pin holds the node under just this CID."""
@@ -286,7 +294,7 @@ class Kubo:
         """Remove blocks from the node's disk, those that it has and that no pin holds under their raw CIDs."""
         self._json("block/rm", [str(raw(cid)) for cid in cids], {"force": "true", "quiet": "false"})
 
-    def _pin_call(self, path: str, cids: Sequence[Cid], options: dict[str, str]) -> None:
+    def _pin_call(self, path: str, cids: Collection[Cid], options: dict[str, str]) -> None:
         args = [str(cid) for cid in cids]
         (reply,) = self._json(path, args, options, count=1)
         if reply.get("Pins") != args:

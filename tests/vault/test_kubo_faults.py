@@ -44,7 +44,7 @@ LASTING = [
     standin.promises_a_gigabyte,
     standin.drips,
 ]
-OTHERS = ["version", "pin/ls", "pin/update"]
+OTHERS = ["version", "pin/ls", "block/put", "pin/rm"]
 
 
 def cases(everywhere: list[Fault], sample: list[Fault], *paths: str) -> list[ParameterSet]:
@@ -114,8 +114,6 @@ def test_a_bad_answer_to_writing_is_an_error_and_loses_nothing_acknowledged(
 ) -> None:
     before = stored(open_store(), b"acknowledged", b"also")
     node.script(path, fault)
-    if path == "pin/update":
-        node.script("pin/add", fault)  # what is tried instead
     store = open_store()
     with hurried(store), pytest.raises((Unavailable, Denied)):
         stored(store, b"new")
@@ -179,12 +177,10 @@ def test_a_node_that_pins_what_it_does_not_have_is_found_out(node: StandIn, open
         stored(open_store(), b"nowhere")
 
 
-@pytest.mark.parametrize("path", ["pin/update", "pin/add"])
+@pytest.mark.parametrize("path", ["block/put", "pin/rm"])
 def test_an_acknowledgement_of_another_pin_counts_for_nothing(node: StandIn, open_store: Open, path: str) -> None:
-    if path == "pin/update":
-        stored(open_store(), b"a list to go on with")
     node.script(path, standin.acknowledges_another_pin)
-    with pytest.raises(Unavailable, match="another pin"):
+    with pytest.raises(Unavailable, match=r"another (pin|block)"):
         stored(open_store(), b"new")
 
 
@@ -229,7 +225,7 @@ def test_a_reply_that_was_acknowledged_and_lost_does_no_harm(node: StandIn, open
         call.say = lambda _document: standin.hangs_up(call)  # type: ignore[method-assign, assignment]
         return True
 
-    for path in ("dag/import", "pin/update", "pin/rm"):
+    for path in ("dag/import", "block/put", "pin/rm"):
         node.script(path, done_but_not_told, times=1)
     store = open_store()
     stored(store, b"second")
