@@ -99,6 +99,7 @@ class StandIn:
 class _Handler(BaseHTTPRequestHandler):
     node: StandIn
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # replies are of several pieces, for each of which the client would be waited for
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
