@@ -23,6 +23,11 @@ COMING = "blocks-coming"
 _NONCE = 16  # bytes, by which no two announcements are the same
 
 
+def raw(cid: Cid) -> Cid:
+    """The CID under which kubo stores a block's bytes without looking into them."""
+    return Cid(RAW, cid.digest)
+
+
 def encode_list(cids: Iterable[Cid]) -> tuple[Cid, bytes]:
     """The list of these blocks, in any order, and its CID."""
     digests: dict[int, list[bytes]] = {codec: [] for codec in CODECS}

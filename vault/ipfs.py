@@ -24,9 +24,10 @@ from ipfshttpclient import exceptions
 from ipfshttpclient.http_requests import ClientSync
 
 from core.errors import Corrupted, Denied, InvalidInput, Unavailable
+from vault.blocklist import raw
 from vault.blocks import MAX_BLOCK, Data, verify_block
 from vault.car import encode_frame, encode_header
-from vault.cid import DAG_CBOR, RAW, Cid
+from vault.cid import DAG_CBOR, Cid
 from vault.wire import Away, KuboError, Upload, printable, read_chunks
 
 OLDEST, NEWEST = (0, 40), (0, 43)  # versions between which the suite passes
@@ -257,11 +258,9 @@ class Kubo:
         return found
 
     def pin_new(self, cid: Cid, data: Data) -> None:
-        """Store a dag-cbor node and pin it with all that it links, which the node does not look for and may get later.
-        Both are durable, and what it links is safe from garbage collection from then on."""
-        options = {"cid-codec": "dag-cbor", "mhtype": "sha2-256", "mhlen": "-1"}
-        options |= {"pin": "true", "allow-big-block": "true"}
-        (reply,) = self._json("block/put", [], options, [data], count=1)
+        """Store a dag-cbor node and pin it with what it links, there or not: no garbage collection takes that from now."""
+        form = {"cid-codec": "dag-cbor", "mhtype": "sha2-256", "mhlen": "-1"}
+        (reply,) = self._json("block/put", [], form | {"pin": "true", "allow-big-block": "true"}, [data], count=1)
         if reply != {"Key": str(cid), "Size": memoryview(data).nbytes}:
             raise self._nonsense("it acknowledges another block than the one sent")
 
@@ -276,9 +275,8 @@ class Kubo:
         except KuboError as error:
             if not error.means_absent:
                 raise
-            if len(cids) > 1:  # the node stops at the first that is not there
-                for cid in cids:
-                    self.unpin([cid])
+            for cid in cids if len(cids) > 1 else ():  # the node stopped at the first that is not there
+                self.unpin([cid])
 
     def is_pinned(self, cid: Cid) -> bool:
         """Whether a pin holds the node under just this CID."""
@@ -295,8 +293,7 @@ class Kubo:
         self._json("block/rm", [str(raw(cid)) for cid in cids], {"force": "true", "quiet": "false"})
 
     def _pin_call(self, path: str, cids: Collection[Cid], options: dict[str, str]) -> None:
-        args = [str(cid) for cid in cids]
-        (reply,) = self._json(path, args, options, count=1)
+        (reply,) = self._json(path, args := [str(cid) for cid in cids], options, count=1)
         if reply.get("Pins") != args:
             raise self._nonsense("it acknowledges another pin than the one asked for")
 
@@ -451,8 +448,3 @@ def _gateway_url(value: object, address: str) -> str | None:
             name = host["name"]
             return f"http://[{name}]:{found['port']}" if ":" in name else f"http://{name}:{found['port']}"
     return None
-
-
-def raw(cid: Cid) -> Cid:
-    """The CID under which kubo stores a block's bytes without looking into them."""
-    return Cid(RAW, cid.digest)

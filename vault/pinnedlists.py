@@ -16,13 +16,13 @@ import time
 from collections.abc import Collection, Iterable, Set
 
 from core.errors import Corrupted, InvalidInput, Unavailable
-from vault.blocklist import FULL, decode_announcement, decode_list, encode_announcement, encode_list
+from vault.blocklist import FULL, decode_announcement, decode_list, encode_announcement, encode_list, raw
 from vault.blocks import verify_block
 from vault.cid import RAW, Cid
-from vault.ipfs import Kubo, raw
+from vault.ipfs import Kubo
 from vault.wire import KuboError
 
-_OLD = 3600  # seconds after which whoever announced blocks is not sending them any more
+_OLD = 86_400  # seconds after which whoever announced blocks is not sending them any more
 _TRIES = 3
 _REMOVALS = 64  # blocks in one request
 _FEW = 4  # announcements, which are small; more of them are not worth the time
