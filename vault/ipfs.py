@@ -258,7 +258,7 @@ class Kubo:
         return found
 
     def pin_new(self, cid: Cid, data: Data) -> None:
-        """Store a dag-cbor node and pin it with what it links, there or not: garbage collection leaves all that alone."""
+        """Store a dag-cbor node and pin it with what it links, there or not: garbage collection leaves that alone."""
         form = {"cid-codec": "dag-cbor", "mhtype": "sha2-256", "mhlen": "-1"}
         (reply,) = self._json("block/put", [], form | {"pin": "true", "allow-big-block": "true"}, [data], count=1)
         if reply != {"Key": str(cid), "Size": memoryview(data).nbytes}:
