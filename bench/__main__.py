@@ -73,6 +73,7 @@ def main() -> int:
     consents = ["--consents", "1000", "--embedded", "100"] if asked.quick else []
     rows = [
         *measured("bench.seal", *sizes),
+        *measured("bench.browser", *files),
         *measured("bench.kubo", *files),
         *measured("bench.index", *consents),
         *measured("bench.training", *rounds),
