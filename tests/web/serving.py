@@ -18,7 +18,9 @@ CSP = (
 )
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class PageHandler(SimpleHTTPRequestHandler):
+    """Files of one folder under our headers."""
+
     protocol_version = "HTTP/1.1"
 
     def end_headers(self) -> None:
@@ -31,9 +33,9 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(folder: Path, handler: type[PageHandler] = PageHandler) -> Iterator[str]:
     """The URL of `folder` on 127.0.0.1, until the block ends."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder))) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()

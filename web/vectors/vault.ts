@@ -3,9 +3,10 @@ import { type Bytes, concat, equal, fromHex, toHex, utf8 } from "../src/vault/by
 import { MemoryBlocks } from "../src/vault/blocks.ts";
 import { readCar, writeCar } from "../src/vault/car.ts";
 import { Link, decodeCbor, encodeCbor } from "../src/vault/cbor.ts";
-import { Cid, DAG_CBOR, RAW, hash } from "../src/vault/cid.ts";
+import { Cid, DAG_CBOR, RAW, digest, hash } from "../src/vault/cid.ts";
 import { decodeCard, decodePublication, encodePublication, memberCids } from "../src/vault/datasets.ts";
 import { openRecord, readEntry } from "../src/vault/entry.ts";
+import { prove } from "../src/vault/heads.ts";
 import { hpkeOpen, hpkeSeal, suite } from "../src/vault/hpke.ts";
 import { KeyFile } from "../src/vault/keyfile.ts";
 import {
@@ -128,7 +129,7 @@ async function bySegments(file: PayloadFile, body: Bytes): Promise<void> {
   const read = async () => {
     for (let i = 0; i < opener.segments; i++) {
       const end = i < opener.segments - 1 ? (i + 1) * SEGMENT : body.length;
-      released.push(toHex(hash(await opener.openSegment(i, body.slice(i * SEGMENT, end)))));
+      released.push(toHex(await digest(await opener.openSegment(i, body.slice(i * SEGMENT, end)))));
     }
   };
   if (file.expect === "success") await read();
@@ -141,7 +142,7 @@ async function byStream(file: PayloadFile, body: Bytes): Promise<void> {
   const builder = new FileBuilder((cid, block) => void store.put(cid, block));
   for (let at = 0; at < body.length; at += SEGMENT) {
     const leaf = body.slice(at, at + SEGMENT);
-    const cid = Cid.of(RAW, leaf);
+    const cid = await Cid.ofLarge(RAW, leaf);
     await store.put(cid, leaf);
     builder.add(cid, leaf.length);
   }
@@ -149,7 +150,7 @@ async function byStream(file: PayloadFile, body: Bytes): Promise<void> {
   const released: string[] = [];
   const read = async () => {
     const opener = await Opener.create(file.dek, file.vault_id, file.object_id, file.size, file.commit);
-    for await (const piece of openPayload(opener, root, (cid) => store.get(cid))) released.push(toHex(hash(piece)));
+    for await (const piece of openPayload(opener, root, (cid) => store.get(cid))) released.push(toHex(await digest(piece)));
   };
   if (file.expect === "success") await read();
   else await refused(read, "corrupted");
@@ -263,6 +264,20 @@ export const keys = suiteOf<{
     await refused(async () => two.addSlot(await RootKey.generate(), "third", cost), "denied");
   }];
 });
+
+/** Whose account a vault's key belongs to (docs/format/21-uploads.md). */
+export const uploads = suiteOf<{ proofs: Record<"root_key" | "manifest_pk" | "account" | "vault_id" | "proof", Bytes>[] }>(
+  function* ({ proofs }) {
+    for (const [at, known] of proofs.entries()) {
+      yield [`proof ${at}`, async () => {
+        const key = await (await RootKey.fromBytes(known.root_key)).signingKey();
+        same(key.publicKey, known.manifest_pk, "manifest_pk");
+        same(await prove(key, known.account, known.vault_id), known.proof, "proof");
+        await refused(() => prove(key, known.vault_id, known.vault_id), "invalid-input");
+      }];
+    }
+  },
+);
 
 export const merkle = suiteOf<{
   trees: { leaves: Bytes[]; root: Bytes; proofs: Bytes[][] }[];

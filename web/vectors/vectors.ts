@@ -1,3 +1,4 @@
+import "./lab.ts";
 import { SUITES, type Outcome, type Vectors } from "./suites.ts";
 
 declare global {

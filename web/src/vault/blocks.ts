@@ -6,9 +6,7 @@ import { NotFound } from "./errors.ts";
 import type { BlockSink, BlockSource, Transport } from "./interfaces.ts";
 import { verified } from "./unixfs.ts";
 
-/** Bytes of the largest part that is sent. */
-export const PART = 16 << 20;
-const QUESTION = 1024; // CIDs asked about at once
+const LIMITS = { partBytes: 16 << 20, cidsPerQuestion: 1024 };
 const KEPT = 64 << 10; // documents up to this size stay in memory
 const MAX_KEPT = 20_000;
 
@@ -34,14 +32,15 @@ export class Blocks {
   }
 }
 
-/** Collects blocks and sends what the other side lacks, in archives of at most 16 MiB. Memory: one part. */
+/** Collects blocks and sends what the other side lacks, in archives within its limits. Memory: one part. */
 export class Outbox implements BlockSink {
   private waiting: Block[] = [];
   private size = CAR_HEADER.length;
   private readonly passed = new Set<string>();
+  private readonly limits: typeof LIMITS;
 
   constructor(
-    private readonly transport: Pick<Transport, "missing" | "send">,
+    private readonly transport: Pick<Transport, "limits" | "missing" | "send">,
     private readonly options: {
       readonly signal?: AbortSignal;
       /** Awaited before blocks leave. */
@@ -49,13 +48,19 @@ export class Outbox implements BlockSink {
       /** Told after blocks are on the other side. */
       readonly arrived?: (blocks: readonly Cid[]) => void;
     } = {},
-  ) {}
+  ) {
+    const { partBytes, cidsPerQuestion } = transport.limits ?? LIMITS;
+    this.limits = {
+      partBytes: Math.min(partBytes, LIMITS.partBytes),
+      cidsPerQuestion: Math.min(cidsPerQuestion, LIMITS.cidsPerQuestion),
+    };
+  }
 
   async put(cid: Cid, data: Bytes): Promise<void> {
     const name = cid.toString();
     if (this.passed.has(name)) return;
     const size = framedSize(data.length);
-    if (this.size + size > PART && this.waiting.length > 0) await this.flush();
+    if (this.size + size > this.limits.partBytes && this.waiting.length > 0) await this.flush();
     if (data.length < MAX_BLOCK / 4) this.passed.add(name); // leaves are never put twice; documents may be
     this.waiting.push({ cid, data });
     this.size += size;
@@ -77,8 +82,8 @@ export class Outbox implements BlockSink {
     await this.options.leaving?.();
     const cids = blocks.map((block) => block.cid);
     const missing = new Set<string>();
-    for (let start = 0; start < cids.length; start += QUESTION) {
-      const asked = cids.slice(start, start + QUESTION);
+    for (let start = 0; start < cids.length; start += this.limits.cidsPerQuestion) {
+      const asked = cids.slice(start, start + this.limits.cidsPerQuestion);
       for (const cid of await this.transport.missing(asked, this.options.signal)) missing.add(cid.toString());
     }
     const wanted = blocks.filter((block) => missing.has(block.cid.toString()));

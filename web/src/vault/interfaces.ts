@@ -7,7 +7,7 @@ import type { Cid } from "./cid.ts";
 export interface BlockSource {
   /** A block's bytes; rejects with `NotFound` if it is not here, `Unavailable` if that cannot be told. */
   get(cid: Cid, signal?: AbortSignal): Promise<Bytes>;
-  /** Those of `cids` (at most 4096) that are not here. */
+  /** Those of `cids` that are not here; at most `cidsPerQuestion` are asked about at once. */
   missing(cids: readonly Cid[], signal?: AbortSignal): Promise<Cid[]>;
 }
 
@@ -18,15 +18,23 @@ export interface BlockSink {
 
 /** The side that keeps a vault's blocks: a server's API, or memory in tests. The app implements it over `fetch`. */
 export interface Transport extends BlockSource {
+  /** What the other side takes at once, where that is less than 16 MiB and 1024 CIDs. */
+  readonly limits?: { readonly partBytes: number; readonly cidsPerQuestion: number };
   /** The newest head of the signed-in owner's vault; null before the first. */
   head(signal?: AbortSignal): Promise<Cid | null>;
-  /** One CARv1 of at most 16 MiB, kept durably once this resolves. Sending a block twice is harmless. */
+  /** One CARv1 within the limits, kept durably once this resolves. Sending a block twice is harmless. */
   send(car: Bytes, signal?: AbortSignal): Promise<void>;
   /**
    * Makes `head` the newest. Rejects with `HeadMoved` (which names the newest) if `previous` is not the newest any more,
-   * with `Incomplete` if blocks below the head are missing.
+   * with `Incomplete` if blocks below the head are missing. `prove` gives docs/format/21-uploads.md's proof that the
+   * vault's key belongs to an account: send it along, or somebody who saw the head may claim it.
    */
-  commit(head: Cid, previous: Cid | null, signal?: AbortSignal): Promise<void>;
+  commit(
+    head: Cid,
+    previous: Cid | null,
+    signal: AbortSignal | undefined,
+    prove: (account: Bytes) => Promise<Bytes>,
+  ): Promise<void>;
 }
 
 /** One object of the vault. `size` is the plaintext's; `added` Unix seconds; `datasets` the digests of headers it is in. */

@@ -268,8 +268,11 @@ export class Sealer {
         fresh = [];
       },
       arrived: (cids) => {
-        const sent = cids.reduce((sum, cid) => sum + (lengths.get(cid.toString()) ?? 0), running.upload.sent);
-        lengths.clear();
+        let { sent } = running.upload;
+        for (const name of cids.map(String)) {
+          sent += lengths.get(name) ?? 0;
+          lengths.delete(name);
+        }
         this.tell(running, { sent, phase: "sealing" });
       },
     });
@@ -295,8 +298,9 @@ export class Sealer {
     throw new Unavailable("Sealing stopped before its end.", "Try again.");
   }
 
-  private telling(running: Running): Pick<Transport, "missing" | "send"> {
+  private telling(running: Running): Pick<Transport, "limits" | "missing" | "send"> {
     return {
+      ...(this.transport.limits === undefined ? {} : { limits: this.transport.limits }),
       missing: async (cids, signal) => {
         this.tell(running, { phase: "asking" });
         return await this.transport.missing(cids, signal);
