@@ -12,6 +12,10 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: {
+      // Hybrids of ML-KEM with P-256 and P-384 that are made while the noble library loads, and that nobody here uses.
+      treeshake: { manualPureFunctions: ["QSF", "createKitchenSink", "ecdhKem"] },
+    },
   },
   worker: { format: "es" },
 });

@@ -26,8 +26,8 @@ REVOKING = {"src/app/owner/revocations.ts"}
 LATER: dict[str, set[str]] = {
     "Start": OPENING | {"src/vault/words.ts", "src/deeds/wallets.ts"},
     "Files": OPENING,
-    "Preview": OPENING,
-    "Upload": OPENING,
+    "Preview": OPENING | {"src/readers/index.ts"},
+    "Upload": OPENING | {"src/vault/sealing.ts", "src/vault/sealfile.ts", "src/vault/journal.ts", "src/readers/index.ts"},
     "Offer": OPENING | SHARING,
     "Requests": OPENING | SHARING,
     "Consents": OPENING | REVOKING,
@@ -36,7 +36,7 @@ LATER: dict[str, set[str]] = {
     "Settings": OPENING,
     "Verify": set(),
 }
-ANYWHERE = {"_vault", "_readers", "_sha2"}  # shared chunks that are also named by an import of their own
+ANYWHERE = {"_bytes", "_sha2"}  # shared chunks that are also named by an import of their own
 
 
 @cache
