@@ -1,6 +1,6 @@
 """One database, one transaction per task.
 
-Tables are declared beside the code that owns them (`allod.schema.MODULES` names the modules) and migrated by one Alembic
+Tables are declared beside the code that owns them (`allod.schema` names the modules) and migrated by one Alembic
 history. Rows hold ids, hashes, public documents and states: never plaintext, file names, keys or words.
 """
 
