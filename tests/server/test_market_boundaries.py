@@ -15,6 +15,7 @@ import pytest
 from allod import consenting, operations, requests
 from allod.world import World
 from consent.chain.account import Account
+from consent.chain.client import Chain
 from consent.grant import nonce_of
 from consent.market.publish import Prepared
 from core.database import transaction
@@ -452,3 +453,50 @@ def test_pages_of_consents_hold_each_once(world: World, owner: Owner, tom: Perso
     assert numbers == [5, 4, 3, 2, 1]
     assert page["data"][0]["purpose"] == PURPOSE
     assert {row["tokens"][0]["status"] for row in page["data"]} == {"never_minted"}
+
+
+def asked_of_the_chain(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> list[str]:
+    """The methods of the requests that the chain gets meanwhile."""
+    methods: list[str] = []
+    true = Chain.request
+
+    def request(self: Chain, method: str, *params: Any) -> Any:
+        methods.append(method)
+        return true(self, method, *params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Chain, "request", request)
+        act()
+    return methods
+
+
+def test_a_page_of_consents_asks_the_chain_as_often_for_many_as_for_few(
+    world: World, owner: Owner, tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = owner.publish()
+    asked_for = []
+    for count_of in (2, 10):
+        for _ in range(count_of):
+            ok(owner.post_consent(owner.consent(made, tom.account.address)), 202)
+        work(world)
+        world.view.now()
+        asked_for.append(len(asked_of_the_chain(monkeypatch, lambda: ok(owner.http.get("/v1/consents")))))
+    assert asked_for[0] == asked_for[1] <= 8
+    [row] = ok(owner.http.get("/v1/consents", params={"limit": 1}))["data"]
+    assert row["number"] == 12
+
+
+def test_earnings_ask_the_chain_once_for_each_block(
+    world: World, owner: Owner, tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = owner.publish()
+    consent = owner.consent(made, tom.account.address)
+    ok(owner.post_consent(consent), 202)
+    work(world)
+    token = consent.id(world.market.chain_id, world.market.token.address, tom.account.address)
+    fund(world, tom)
+    for _ in range(4):
+        open_a_job(world, tom, [(token, owner.person, 10)])
+    assert ok(owner.http.get("/v1/earnings"))["totals"]["in_escrow"] == "40"
+    again = asked_of_the_chain(monkeypatch, lambda: ok(owner.http.get("/v1/earnings")))
+    assert again == ["eth_getBlockByNumber"], "it looks for a new head, and finds none"
