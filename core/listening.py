@@ -137,17 +137,19 @@ def serving(
     behind_proxy: bool = False,
     grace: float = 30,
     head: int = 16 << 10,
+    lifespan: bool = False,
 ) -> Iterator[str]:
     """Serve an ASGI application on a bound socket from a thread while the block runs; gives the URL.
 
     `behind_proxy` believes the X-Forwarded-For of a proxy on loopback, which must set it itself. `head` bounds the
-    bytes of a request's head. Leaving the block lets what is in flight take `grace` seconds.
+    bytes of a request's head; `lifespan` starts and stops what the application runs beside requests. Leaving the block
+    lets what is in flight take `grace` seconds.
     """
     config: dict[str, Any] = {
         "http": _guarded(limits, behind_proxy=behind_proxy),
         "loop": "asyncio",
         "ws": "none",
-        "lifespan": "off",
+        "lifespan": "on" if lifespan else "off",
         "log_config": None,
         "access_log": False,
         "server_header": False,

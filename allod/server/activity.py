@@ -29,6 +29,9 @@ class Happening(NamedTuple):
 
 def record(session: Session, account: Address, kind: str, data: Mapping[str, Any]) -> None:
     """Add an entry to an account's log; it stands when the session's transaction does."""
+    if session.get_bind().dialect.name == "postgresql":
+        # Ids are given out before they are seen: without this, a stream could pass one by that commits later.
+        session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(account[:8], "big", signed=True))))
     session.add(ActivityRow(account=account, at=utc_now(), kind=kind, data=dict(data)))
 
 

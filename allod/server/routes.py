@@ -1,4 +1,4 @@
-"""Every router of the API, one line each."""
+"""Every router of the API, one line each. What a router runs beside requests, a thread say, is its `lifespan`."""
 
 from __future__ import annotations
 

@@ -93,6 +93,7 @@ def serving(
                 behind_proxy=settings.server_url is not None,
                 grace=GRACE,
                 head=HEAD,
+                lifespan=True,
             )
         )
         stack.callback(app.state.place.stopping.set)

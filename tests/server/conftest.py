@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,7 @@ from starlette.testclient import TestClient
 from allod.server.app import create_app
 from allod.server.bounds import Bounds
 from allod.world import World
-from consent.chain.account import Account
-from tests.server.people import ORIGIN, TEST_BOUNDS, Person, account_of, development_world
+from tests.server.people import ORIGIN, TEST_BOUNDS, Person, account_of, browser, development_world
 
 
 @pytest.fixture
@@ -44,10 +43,8 @@ def person(anonymous: TestClient) -> Iterator[Callable[..., Person]]:
     """Makes people of the same server: `person("ada")` is signed in; the same name is the same key."""
     with ExitStack() as stack:
 
-        def make(name: str, *, signed_in: bool = True, account: Account | None = None) -> Person:
-            client = TestClient(anonymous.app, base_url=ORIGIN)
-            stack.callback(client.close)
-            one = Person(name, account or account_of(name), client)
+        def make(name: str, *, signed_in: bool = True) -> Person:
+            one = Person(name, account_of(name), stack.enter_context(closing(browser(anonymous))))
             if signed_in:
                 one.sign_in()
             return one

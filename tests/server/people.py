@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,21 @@ def account_of(name: str) -> Account:
     return Account(name.encode().rjust(32, b"\x01"))
 
 
+def browser(of: TestClient) -> TestClient:
+    """Another client of the same running server, with a cookie jar of its own."""
+    client = TestClient(of.app, base_url=ORIGIN)
+    client.portal = of.portal  # the same event loop, as one process has one
+    return client
+
+
 @contextmanager
 def again(who: Person) -> Iterator[Person]:
     """The same person in another browser; signed in if the first is."""
-    client = TestClient(who.http.app, base_url=ORIGIN)
-    try:
+    with closing(browser(who.http)) as client:
         other = Person(who.name, who.account, client)
         if "x-csrf-token" in who.http.headers:
             other.sign_in()
         yield other
-    finally:
-        client.close()
 
 
 def sign_in_message(account: Account, nonce: str, **changes: Any) -> dict[str, str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +27,7 @@ from starlette.testclient import TestClient
 from allod.server.app import create_app
 from allod.world import World
 from consent.chain.account import Account
-from tests.server.people import ORIGIN, TEST_BOUNDS, Person, account_of, development_world
+from tests.server.people import ORIGIN, TEST_BOUNDS, Person, account_of, browser, development_world
 
 CAST = ("anonymous", "owner", "other_owner", "trainer", "other_trainer")
 Call = Callable[["Stage", Person], Response]
@@ -85,12 +85,11 @@ def staged(folder: Path) -> Iterator[Stage]:
         world = stack.enter_context(development_world(folder))
         app = create_app(world, origins=(ORIGIN,), bounds=TEST_BOUNDS)
         stack.callback(app.state.place.close)
-        people = {}
-        for name in CAST:
-            client = stack.enter_context(TestClient(app, base_url=ORIGIN))
-            people[name] = Person(name, account_of(name), client)
-            if name != "anonymous":
-                people[name].sign_in()
+        nobody = stack.enter_context(TestClient(app, base_url=ORIGIN))
+        people = {"anonymous": Person("anonymous", account_of("anonymous"), nobody)}
+        for name in CAST[1:]:
+            people[name] = Person(name, account_of(name), stack.enter_context(closing(browser(nobody))))
+            people[name].sign_in()
         yield Stage(world, people)
 
 

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 
 from allod.server.app import create_app
 from allod.server.openapi import bare_app, describe
-from tests.server.people import ORIGIN, TEST_BOUNDS, Person, account_of, development_world
+from tests.server.people import ORIGIN, TEST_BOUNDS, Person, account_of, browser, development_world
 
 EXAMPLES = 10  # of each operation and mode: what two of the slowest seconds allow
 ENDS_THE_SESSION = {"end_session"}
@@ -70,7 +70,7 @@ def test_every_operation_keeps_to_its_document(
     operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, http: TestClient
 ) -> None:
     if operation.definition.raw["operationId"] in ENDS_THE_SESSION:
-        http = TestClient(http.app, base_url=ORIGIN, raise_server_exceptions=False)
+        http = browser(http)
 
     @settings(
         max_examples=EXAMPLES,

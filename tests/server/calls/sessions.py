@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from httpx2 import Response
 
-from tests.server.people import Person, again, sign_in_message
+from tests.server.people import Person, again, browser, sign_in_message
 from tests.server.stage import Stage, call
 
 
 @call("POST /v1/sessions")
 def sign_in(stage: Stage, who: Person) -> Response:
-    nonce = who.http.post("/v1/nonces").json()["nonce"]
-    return who.http.post("/v1/sessions", json=sign_in_message(who.account, nonce))
+    with closing(browser(who.http)) as client:  # of its own: nobody's session changes
+        nonce = client.post("/v1/nonces").json()["nonce"]
+        return client.post("/v1/sessions", json=sign_in_message(who.account, nonce))
 
 
 @call("DELETE /v1/sessions/current")
