@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from consent.market.publication import Publication, asset_of
-from core.errors import AllodError, Corrupted, InvalidInput, NotFound, Refused
+from core.errors import AllodError, Corrupted, Denied, InvalidInput, NotFound, Refused
 from core.ids import Address, Asset
 from vault.blocks import BlockStore
 from vault.catalogue import DatasetRow, PublicationRow, words_of
@@ -51,6 +51,8 @@ def read_listing(world: World, owner: Address, cid: Cid, now: int) -> Listing:
             "Blocks of this publication are missing here.", hint="Upload every block that it links, then try again."
         ) from None
     asset = asset_of(owner, publication.header_bytes)
+    if publication.shares.head.asset != asset:
+        raise Denied("This publication is not yours.", hint="Sign in as the owner who made it.")
     publication.check(owner, asset)
     check_card(card)
     check_terms(world, publication.terms, now)
