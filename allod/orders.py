@@ -164,7 +164,7 @@ def jobs_of(session: Session, payer: Address, *, before: int | None, limit: int)
 def job_of(session: Session, name: str) -> JobRow:
     """A job by its number or its whole 0x id; `NotFound` if there is none."""
     if name.startswith("0x"):
-        found = session.scalars(select(JobRow).where(JobRow.job_id == from_hex(name, 32))).one_or_none()
+        found = session.scalars(select(JobRow).where(JobRow.job_id == from_hex(name, 32))).first()
     else:
         found = session.get(JobRow, int(name)) if len(name) < 19 else None
     if found is None:
