@@ -9,7 +9,7 @@ from core.limits import Rate
 SMALL_BODY = 128 << 10
 MAX_HEAD = 16 << 10
 BLOCKS_BODY = (16 << 20) + (64 << 10)  # one part of 16 MiB and its framing
-CLIENT, SIGN_IN, ACCOUNT = Rate(100, 400), Rate(1, 30), Rate(50, 300)
+CLIENT, SIGN_IN, ACCOUNT = Rate(100, 400), Rate(2, 60), Rate(50, 300)
 
 
 @dataclass(frozen=True)
