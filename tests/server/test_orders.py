@@ -73,7 +73,11 @@ def test_a_quote_becomes_an_open_job_with_the_payers_signature_alone(town: Town)
     (listed,) = town.payer.http.get("/v1/jobs").json()["data"]
     assert (listed["state"], listed["job_id"]) == ("open", job.facts["job_id"])
     assert listed["id"] == answer.json()["id"]
-    assert town.payer.http.get(f"/v1/jobs/{listed['job_id']}").json() == listed
+    found = town.payer.http.get(f"/v1/jobs/{listed['job_id']}").json()
+    assert {name: found[name] for name in listed if listed[name] not in ([], {})} == {
+        name: value for name, value in listed.items() if value not in ([], {})
+    }
+    assert [leaf["locked"] for leaf in found["payees"]] == [str(FEE), str(LEAF)]
 
 
 # -- what the runner says no to ----------------------------------------------------------------------------------------
