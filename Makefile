@@ -61,8 +61,8 @@ web/node_modules/.ready: web/package.json web/package-lock.json web/.npmrc
 demo: .venv/.ready $(if $(filter real,$(NODES)),tools) ## The whole loop once, on play money (DATA=path: your own files; NODES=real: on real nodes)
 	@$(BIN)/allod demo $(if $(DATA),--data "$(DATA)") $(if $(NODES),--nodes "$(NODES)")
 
-up: .venv/.ready web ## The server with the owner's page, and all it needs, on play money (PORT=8600)
-	@$(BIN)/allod up $(if $(PORT),--port "$(PORT)")
+up: .venv/.ready web ## The server with the owner's page, and all it needs, on play money (DEMO=1: with a demo owner and trainer; PORT=8600)
+	@$(BIN)/allod up $(if $(PORT),--port "$(PORT)") $(if $(DEMO),--demo)
 
 check: .venv/.ready web/node_modules/.ready ## Lint, types and layers
 	@$(BIN)/ruff check -q .

@@ -1,6 +1,6 @@
 """A client of the HTTP API for programs: sign in, send a vault's blocks, commit its head.
 
-Promises. Only blocks that the server lacks are sent, in parts of at most 16 MiB, one in memory at a time; whatever cut
+Promises. Only blocks that the server lacks are sent, in parts of at most 16 MiB, few in memory at a time; whatever cut
 an earlier attempt off, doing it again sends the rest. Errors are those of `core.errors`, as the server named them.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -32,6 +34,7 @@ from vault.vault import Vault
 
 MEDIA_TYPE = "application/vnd.ipld.car"
 _ATTEMPTS = 3  # of a commit for which blocks turn out to be missing
+_FLYING = 2  # parts under way
 _FRAME = 4 + CID_SIZE
 
 
@@ -92,11 +95,17 @@ def send_missing(keeping: Keeping, blocks: BlockStore, cids: Iterable[Cid]) -> i
 
 
 def send(keeping: Keeping, blocks: BlockStore, cids: Iterable[Cid]) -> int:
-    """Send these blocks; how many."""
+    """Send these blocks; how many. While one part is stored the next is on its way."""
     sent = 0
-    for part, count in parts(blocks, cids):
-        keeping.send(part)
-        sent += count
+    flying: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(_FLYING, "upload") as pool:
+        for part, count in parts(blocks, cids):
+            if len(flying) == _FLYING:
+                flying.popleft().result()
+            flying.append(pool.submit(keeping.send, part))
+            sent += count
+        for one in flying:
+            one.result()
     return sent
 
 

@@ -35,11 +35,6 @@ Adapters = Callable[[Iterable[bytes]], dict[bytes, bytes]]
 """The adapters' hashes of those of these jobs that made one."""
 
 
-def no_adapters(jobs: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Where nobody keeps which job made which adapter."""
-    return {}
-
-
 @dataclass(frozen=True)
 class Token:
     """One token of a consent, minted or to be."""

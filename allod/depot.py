@@ -17,19 +17,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from sqlalchemy import Engine, exists, select
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from allod import holdings
-from allod.holdings import HeldRow
 from core.database import transaction, utc_now
-from core.errors import AllodError, Busy, Corrupted, InvalidInput, NotFound, Unavailable
+from core.errors import AllodError, Busy, Corrupted, Denied, InvalidInput, NotFound, Unavailable
 from core.ids import Address, Asset
 from vault.blocks import BlockStore
 from vault.car import Car
 from vault.carlog import poses_as_tombstone
-from vault.catalogue import DatasetRow
+from vault.catalogue import PublicationRow
 from vault.cid import DAG_CBOR, Cid
 from vault.datasets import Card
 from vault.documents import read_document
@@ -40,6 +40,8 @@ PART = 16 << 20  # bytes of one CAR
 QUESTION = 1000  # CIDs asked for at once
 HEADS = 8  # that may wait for an account's commit
 WAIT = 30.0  # seconds for another program that writes
+_PUBLIC = 256 << 20  # bytes of one publication's documents, which count against no vault
+_HOUR = 3600.0
 _SWEEP = 256  # blocks deleted in one flush
 
 _LOG = logging.getLogger(__name__)
@@ -61,6 +63,29 @@ class Taken:
     bytes: int
 
 
+class _Told:
+    """A store whose failures are told to clients without a word about this server's insides; the log has those."""
+
+    def __init__(self, store: BlockStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method = getattr(self._store, name)
+
+        def call(*given: object) -> object:
+            try:
+                return method(*given)
+            except (Denied, Unavailable) as error:
+                _LOG.warning("The block store failed: %s", error.message)
+                raise Unavailable(
+                    "This server's block store does not work now.",
+                    hint="Try again in a minute; what was stored is safe.",
+                    retry_after=10,
+                ) from None
+
+        return call
+
+
 class Depot:
     """The door to `blocks`, which this process writes to through nothing else. Safe to use from several threads."""
 
@@ -75,7 +100,7 @@ class Depot:
     ) -> None:
         """`limit` is how many bytes an account may have sent without committing them."""
         self.engine = engine
-        self.blocks = blocks
+        self.blocks = cast(BlockStore, _Told(blocks))
         self.clock = clock
         self._limit = limit
         self._wait = wait
@@ -96,25 +121,24 @@ class Depot:
         sizes = {cid: len(data) for cid, data in (*heads.items(), *blocks.items())}
         now = self.clock()
         with self.writing() as store:
-            absent = store.missing(blocks)
+            absent = store.missing(sizes)
             with transaction(self.engine) as session:
-                fresh = sizes.keys() - holdings.among_uploads(session, account, sizes)
-                self._check_room(
-                    holdings.waiting_bytes(session, account) + sum(sizes[cid] for cid in fresh), "not committed yet"
-                )
-                absent_heads = [cid for cid in heads if cid in fresh]
-                holdings.note_uploads(session, account, {cid: sizes[cid] for cid in blocks}, absent, now)
+                waiting = holdings.among_uploads(session, account, sizes)
+                more = sum(size for cid, size in sizes.items() if cid not in waiting)
+                self._check_room(holdings.waiting_bytes(session, account) + more)
+                new = [cid for cid in absent if cid in blocks or cid not in waiting]
+                arriving = [cid for cid in absent if cid in blocks]
+                holdings.note_uploads(session, account, {cid: sizes[cid] for cid in blocks}, arriving, now)
                 for cid, data in heads.items():
                     holdings.note_head(session, account, cid, data, now, HEADS)
             self._patiently(lambda: store.put_many(blocks.items()))
             store.flush()
-        new = [*absent, *absent_heads]
         return Taken(len(new), len(sizes) - len(new), sum(sizes[cid] for cid in new))
 
-    def _check_room(self, size: int, what: str) -> None:
+    def _check_room(self, size: int) -> None:
         if size > self._limit:
             raise NoRoom(
-                f"This account would have {size} bytes here that are {what}; at most {self._limit} are kept.",
+                f"This account would have {size} bytes here that are not committed; at most {self._limit} are kept.",
                 hint="Commit what was sent, then send the rest; what is not committed goes after a day.",
                 limit=self._limit,
             )
@@ -130,7 +154,7 @@ class Depot:
 
     @contextmanager
     def writing(self) -> Generator[BlockStore]:
-        """The store, while nobody else in this process writes to it. What was put without `flush` is given up."""
+        """The store, while nobody else in this process writes to it."""
         with self._mutex:
             try:
                 yield self.blocks
@@ -165,9 +189,9 @@ class Depot:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.2)
 
-    def sweep(self, among: Iterable[Cid] | None = None) -> int:
-        """Delete what nobody needs, of all or among some blocks; how many were deleted."""
-        self._keep_published()
+    def sweep(self, among: Iterable[Cid] | None = None, owner: Address | None = None) -> int:
+        """Delete what nobody needs, of all or among some blocks, an `owner`'s; how many were deleted."""
+        self._keep_published(owner)
         if among is None:
             deleted = 0
             while count := self._sweep(None):
@@ -203,18 +227,42 @@ class Depot:
             with transaction(self.engine) as session:
                 holdings.hold(session, asset, {publication: blocks})
 
-    def _keep_published(self) -> None:
-        """The same for whatever the catalogue lists."""
-        unheld = select(DatasetRow.asset, DatasetRow.publication).where(
-            ~exists().where(HeldRow.holder == DatasetRow.asset)
-        )
+    def _keep_published(self, owner: Address | None) -> None:
+        """The same for whatever the catalogue lists, of one owner or of all."""
+        query = select(PublicationRow.asset, PublicationRow.cid)
         with transaction(self.engine) as session:
-            rows = session.execute(unheld).all()
-        for asset, publication in rows:
+            listed = session.execute(query if owner is None else query.where(PublicationRow.owner == owner)).all()
+            named = [(Asset(asset), Cid.parse(cid)) for asset, cid in listed]
+            held = holdings.held_units(session, named)
+        for asset, publication in named:
+            if (asset, publication) in held:
+                continue
             try:
-                self.keep_publication(Asset(asset), Cid.parse(publication))
+                self.keep_publication(asset, publication)
             except (NotFound, Corrupted, InvalidInput) as error:
                 _LOG.debug("The published dataset %s is not whole here: %s", asset.hex(), error.slug)
+
+
+@contextmanager
+def collecting(depot: Depot) -> Generator[None]:
+    """Delete what nobody needs, at the start and every hour, while the block runs."""
+    stop = threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            try:
+                depot.collect()
+            except (AllodError, SQLAlchemyError) as error:  # what could not be deleted now can be in an hour
+                _LOG.warning("Blocks that nobody needs could not be deleted now: %s", type(error).__name__)
+            stop.wait(_HOUR)
+
+    thread = threading.Thread(target=collect, name="collector", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _read(part: bytes) -> tuple[dict[Cid, bytes], dict[Cid, bytes]]:
@@ -234,10 +282,15 @@ def _read(part: bytes) -> tuple[dict[Cid, bytes], dict[Cid, bytes]]:
 def public_blocks(blocks: BlockStore, publication: Cid) -> dict[Cid, int]:
     """The blocks of a published dataset that are public for good, with their sizes; payloads are not among them."""
     found: dict[Cid, int] = {}
+    total = 0
 
     def read(cid: Cid) -> bytes:
+        nonlocal total
         data = blocks.get(cid)
         found[cid] = len(data)
+        total += len(data)
+        if total > _PUBLIC:
+            raise InvalidInput(f"A publication's documents have more than {_PUBLIC} bytes.", hint="Divide the dataset.")
         return data
 
     members = read_document(read(publication), "publication", ("header", "terms", "shares"))

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,12 @@ from core.encoding import from_hex, to_hex
 from core.errors import AllodError, Busy, Conflict, NotFound, Refused, Unavailable
 from core.ids import NOBODY, Address, ConsentId
 from core.settings import Settings
-from finetune.opening import draft_opening, licences_of, require_deposit
+from finetune.jobkey import open_runner
+from finetune.opening import RUN_SECONDS, draft_opening, licences_of, require_deposit
 from finetune.releasing import refusals_of
 from finetune.workspace import State, Workspace
 
+KEPT_SECONDS = 2 * RUN_SECONDS  # after a quote expired: then the chain takes its opening no more, whoever sends it
 _log = logging.getLogger("allod.desk")
 _BASE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -52,11 +56,28 @@ class Desk:
         """Take every order that waits one step further, if it can be; whether there was one."""
         with transaction(self._engine) as session:
             rows = list(orders.pending(session))
+            old = list(orders.forgotten(session, before=int(self._clock()) - KEPT_SECONDS))
+        for row in old:
+            self._forget(row)
         if rows:
             with self._open_world(self._settings) as world:
                 for row in rows:
                     self._serve(world, row)
         return bool(rows)
+
+    def _forget(self, row: OrderRow) -> None:
+        """Remove what a quote left here that nobody can open any more: its opening has ended before it began."""
+        home = self._settings.home
+        with suppress(NotFound, Busy):
+            job = Workspace(home / "jobs" / folder_of(row.id))
+            with job.hold():
+                if job.state is not State.QUOTED:
+                    return
+                open_runner(home / "runner").keys.destroy(from_hex(job.facts["job_pk"]))
+                (job.folder / "state.json").unlink()  # from here on it is no job
+        shutil.rmtree(home / "jobs" / folder_of(row.id), ignore_errors=True)
+        with transaction(self._engine) as session:
+            orders.forget(session, row)
 
     def _serve(self, world: World, row: OrderRow) -> None:
         try:

@@ -160,6 +160,17 @@ def units(session: Session, holder: bytes) -> set[Cid]:
     return set(map(Cid.parse, session.scalars(query)))
 
 
+def held_units(session: Session, wanted: Iterable[tuple[bytes, Cid]]) -> set[tuple[bytes, Cid]]:
+    """Those of (holder, unit) that are held."""
+    found: set[tuple[bytes, Cid]] = set()
+    for some in _batches(wanted):
+        holders, units = [holder for holder, _ in some], [unit.bytes for _, unit in some]
+        query = select(HeldRow.holder, HeldRow.unit).where(HeldRow.holder.in_(holders), HeldRow.unit.in_(units))
+        query = query.where(HeldRow.unit == HeldRow.cid)
+        found.update((bytes(holder), Cid.parse(unit)) for holder, unit in session.execute(query))
+    return found
+
+
 def held(session: Session, holder: bytes, cids: Iterable[Cid]) -> dict[Cid, int]:
     """Those that the holder holds, with their sizes."""
     found: dict[Cid, int] = {}

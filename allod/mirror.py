@@ -102,6 +102,7 @@ class Mirror:
             row = session.get(JobRow, one.number)
             if row is not None:
                 orders.copy_events(session, one.number, events)
+                one.progress = one.progress or (row.summary or {}).get("progress") or {}
                 if known != one.known:
                     _tell(session, job, row)
                     row.state = state.value

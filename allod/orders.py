@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ QUOTE_SECONDS = 1800  # for which a quote can be signed
 MAX_OPEN = 20  # orders of one payer that are not opened, refused or expired: each costs the runner a key and a folder
 MAX_RAW = 128 << 10  # bytes of a signed opening; 64 counted consents take 23 KiB
 KEPT_STEPS = 5_000  # events of training steps that are kept for one job; the oldest go first
+_AT_ONCE = 500  # values of one query
 WAITING, READY, REFUSED, SIGNED, OPENED = "waiting", "ready", "refused", "signed", "opened"
 EXPIRED = "expired"  # what a quote is called that nobody signed in time; no row says it
 
@@ -191,6 +192,16 @@ def finished_job(session: Session, name: str) -> JobRow:
     return row
 
 
+def adapters_of(session: Session, jobs: Iterable[bytes]) -> dict[bytes, bytes]:
+    """The SHA-256 of the adapter that came of each of these jobs (32-byte ids), as far as one did, here."""
+    wanted, found = list(dict.fromkeys(jobs)), dict[bytes, bytes]()
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        query = select(JobRow.job_id, JobRow.adapter).where(JobRow.job_id.in_(some), JobRow.adapter.is_not(None))
+        found |= {bytes(job_id): bytes(adapter) for job_id, adapter in session.execute(query) if job_id and adapter}
+    return found
+
+
 def _no_job() -> NotFound:
     return NotFound("There is no such job.", hint="GET /v1/jobs lists yours.")
 
@@ -219,6 +230,22 @@ def pending(session: Session) -> Sequence[OrderRow]:
     """Orders that wait for the runner, oldest first."""
     query = select(OrderRow).where(OrderRow.state.in_([WAITING, SIGNED])).order_by(OrderRow.created, OrderRow.id)
     return session.scalars(query).all()
+
+
+def forgotten(session: Session, *, before: int) -> Sequence[OrderRow]:
+    """Quotes that could be signed until `before` (Unix seconds) at the latest, and were not."""
+    query = select(OrderRow).where(OrderRow.state == READY, OrderRow.expires < before)
+    return session.scalars(query.order_by(OrderRow.expires).limit(_AT_ONCE)).all()
+
+
+def forget(session: Session, row: OrderRow) -> None:
+    """Remove a quote that nobody signed, and what was written down of its job, which never was."""
+    gone = session.scalars(
+        delete(OrderRow).where(OrderRow.id == row.id, OrderRow.state == READY).returning(OrderRow.id)
+    ).one_or_none()
+    if gone is not None and row.job is not None:
+        session.execute(delete(JobEventRow).where(JobEventRow.job == row.job))
+        session.execute(delete(JobRow).where(JobRow.number == row.job))
 
 
 def answer(session: Session, row: OrderRow, state: str, **values: Any) -> bool:

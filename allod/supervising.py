@@ -89,7 +89,17 @@ class Tree:
 
     def run(self) -> None:
         """Keep all parts up until told to stop; `Unavailable` if one keeps dying."""
-        while not self._stop.wait(LOOK):
+        while not self.is_stopping:
+            self.look()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
+    def look(self) -> None:
+        """Wait a moment, then start again what died meanwhile."""
+        if not self._stop.wait(LOOK):
             for one in self._running:
                 self._look_after(one)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import threading
 import urllib.error
@@ -49,6 +50,28 @@ def standing(
         parts.append(Part("server", words, _environment(here), _ask(f"{url}/livez")))
         tree.start(*parts)
         yield tree, url
+
+
+def make_people(settings: Settings, tree: Tree, url: str) -> list[str]:
+    """The demo's owner and trainer, made by a process of their own beside the tree; what to know of them."""
+    words = [sys.executable, "-m", "allod.demo.people", url]
+    child = subprocess.Popen(  # noqa: S603 - our own words, no shell
+        words, env=_environment(settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    told: list[bytes] = []
+    assert child.stdout is not None
+    reader = threading.Thread(target=lambda: told.extend(child.stdout or ()), daemon=True)
+    reader.start()
+    try:
+        while child.poll() is None and not tree.is_stopping:
+            tree.look()
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        reader.join()
+        child.stdout.close()
+    return b"".join(told).decode(errors="replace").splitlines()
 
 
 def _start_chain(tree: Tree, settings: Settings) -> str:

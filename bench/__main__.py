@@ -71,11 +71,15 @@ def main() -> int:
     files = ["--mib", "64"] if asked.quick else []
     rounds = ["--rounds", "4"] if asked.quick else []
     consents = ["--consents", "1000", "--embedded", "100"] if asked.quick else []
+    upload = ["--gib", "0.25"] if asked.quick else []
+    datasets = ["--datasets", "5000", "--rounds", "20"] if asked.quick else []
     rows = [
         *measured("bench.seal", *sizes),
+        *measured("bench.upload", *upload),
         *measured("bench.browser", *files),
         *measured("bench.kubo", *files),
         *measured("bench.index", *consents),
+        *measured("bench.catalogue", *datasets),
         *measured("bench.training", *rounds),
         *measured("bench.keeper"),
         *demo_rows(),

@@ -19,10 +19,13 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 def up(
     screen: Screen,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port on loopback.")] = PORT,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Make a demo owner and a demo trainer who starts a job.")
+    ] = False,
 ) -> Shown:
     """Start the chain, the keepers, the runner and the server with the owner's page; keep them up until Ctrl-C or
     SIGTERM. What dies is started again."""
-    from allod.up import standing
+    from allod.up import make_people, standing
     from allod.world import NOTICE_APART
 
     stop = threading.Event()
@@ -33,6 +36,10 @@ def up(
             data: dict[str, Any] = {"url": url, "home": str(screen.settings.home), "parts": parts}
             lines = [f"  {one['part']}, process {one['pid']}" for one in parts]
             lines += [f"[dim]{NOTICE_APART}[/dim]", f"[bold]Open {plain(url)}[/bold]   (Ctrl-C stops everything)"]
+            if demo and not stop.is_set():
+                with screen.progress("Making the demo's people"):
+                    data["people"] = make_people(screen.settings, tree, url)
+                lines = [*lines[:-1], *map(plain, data["people"]), lines[-1]]
             if not stop.is_set():
                 screen.tell(Shown(data, lines))
             tree.run()

@@ -46,7 +46,6 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=SMALL_BODY,
         responses=problems.RESPONSES,
         generate_unique_id_function=_name_of,
         telemetry={"tracing": False},
@@ -59,7 +58,7 @@ def create_app(
         app.add_exception_handler(kind, problems.handle)
     app.add_exception_handler(idempotency.Replayed, idempotency.handle_replay)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, max_body_size=SMALL_BODY)  # a route may say otherwise
     guard.require_guards(app)
     app.router.default = Page(static or static_folder())
     app.add_middleware(Gate, place=place)

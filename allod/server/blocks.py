@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import anyio
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import SQLAlchemyError
 
 from allod.depot import PART, QUESTION, Depot
-from allod.server.bounds import BLOCKS_BODY
 from allod.server.context import Here, InPlace
 from allod.server.forms import Cid as CidText
 from allod.server.forms import Form
 from allod.server.guard import Anyone, SignedIn
 from allod.server.problems import TooLarge, TooOften, WrongMediaType
-from core.errors import AllodError
 from core.ids import Address
 from vault.cid import CODECS, Cid
 
 MEDIA_TYPE = "application/vnd.ipld.car"
 IMMUTABLE = "public, max-age=31536000, immutable"
-_HOUR = 3600.0
 _MEMORY = 160 << 20  # bytes of parts that arrived and are not stored yet, of all clients together
+_UNBOUNDED = 1 << 62  # by the framework: `Intake` bounds what it reads
 _OF_ONE = 4  # parts of one account at once
 _WRITERS = 4  # threads that wait for the store's turn
 _BLOCK_TYPES = {codec: f"application/vnd.ipld.{name}" for codec, name in CODECS.items()}
@@ -44,13 +39,16 @@ class Intake:
     async def receive(self, request: Request, account: Address) -> AsyncIterator[bytes]:
         """The request's part, while it takes its place in memory."""
         size, chunks = 0, list[bytes]()
+        declared = request.headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > PART:
+            raise _too_large()
         if self._of[account] >= _OF_ONE:
             raise _too_many()
         self._of[account] += 1
         try:
             async for chunk in request.stream():
                 if size + len(chunk) > PART:
-                    raise TooLarge(f"A part has at most {PART} bytes.", hint="Divide it.", limit=PART)
+                    raise _too_large()
                 if self._bytes + len(chunk) > _MEMORY:
                     raise _too_many()
                 size, self._bytes = size + len(chunk), self._bytes + len(chunk)
@@ -64,34 +62,24 @@ class Intake:
             self._of += Counter()  # forgets those at zero
 
 
+def _too_large() -> TooLarge:
+    return TooLarge(f"A part has at most {PART} bytes.", hint="Divide it.", limit=PART)
+
+
 def _too_many() -> TooOften:
     return TooOften("Too many parts arrive at once.", hint="Send it again in a moment.", retry_after=2)
 
 
-@asynccontextmanager
-async def collecting(app: FastAPI) -> AsyncIterator[None]:
-    """Delete what nobody needs, at the start and every hour, while the server runs."""
-    place = app.state.place
-    app.state.intake = Intake()
-    depot, stop = place.world.depot, threading.Event()
-    place.world.vaults  # noqa: B018 - made before there are threads
-    thread = threading.Thread(target=_collect, args=(depot, stop), name="collector", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        await anyio.to_thread.run_sync(thread.join)
+def _intake(request: Request) -> Intake:
+    """The one of this server."""
+    state = request.app.state
+    if not hasattr(state, "intake"):
+        state.intake = Intake()
+    found: Intake = state.intake
+    return found
 
 
-def _collect(depot: Depot, stop: threading.Event) -> None:
-    while not stop.is_set():
-        with suppress(AllodError, SQLAlchemyError):  # what could not be deleted now can be in an hour
-            depot.collect()
-        stop.wait(_HOUR)
-
-
-router = APIRouter(prefix="/v1", tags=["blocks"], lifespan=collecting)
+router = APIRouter(prefix="/v1", tags=["blocks"])
 
 
 class QuestionIn(Form):
@@ -118,8 +106,7 @@ async def _part(request: Request, account: SignedIn) -> AsyncIterator[bytes]:
     """The body, once it is known whose it is."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise WrongMediaType("A part is a CARv1 archive.", hint=f"Send it as {MEDIA_TYPE}.")
-    intake: Intake = request.app.state.intake
-    async for part in intake.receive(request, account):
+    async for part in _intake(request).receive(request, account):
         yield part
 
 
@@ -146,7 +133,7 @@ def find_missing_blocks(account: SignedIn, here: Here, given: QuestionIn) -> Mis
 @router.post(
     "/blocks",
     operation_id="store_blocks",
-    max_body_size=BLOCKS_BODY,
+    max_body_size=_UNBOUNDED,
     openapi_extra={"requestBody": _CAR_BODY},
 )
 async def store_blocks(account: SignedIn, here: Here, request: Request, part: Part) -> TakenOut:
@@ -154,9 +141,8 @@ async def store_blocks(account: SignedIn, here: Here, request: Request, part: Pa
 
     Blocks wait a day for the commit that needs them.
     """
-    intake: Intake = request.app.state.intake
     # A thread for each part would leave none to others while the store is busy.
-    taken = await anyio.to_thread.run_sync(here.depot.take, account, part, limiter=intake.writers)
+    taken = await anyio.to_thread.run_sync(here.depot.take, account, part, limiter=_intake(request).writers)
     return TakenOut(stored=taken.stored, known=taken.known, bytes=taken.bytes)
 
 

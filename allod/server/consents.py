@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from allod import consenting, consentlist
+from allod import consenting, consentlist, orders
 from allod.cursors import read_cursor, write_cursor
 from allod.server.consentforms import ConsentForm, ConsentOut, NonceText, PriceOut
 from allod.server.context import Db, Here
@@ -104,5 +105,5 @@ def list_consents(account: SignedIn, here: Here, db: Db, paging: Paging, role: R
     after, view = read_cursor(paging.after), here.view
     found = consentlist.page(here, view, db, account, role, after=after, at_most=paging.limit + 1)
     cursors = {one.number: write_cursor(one.row.signed, one.row.digest) for one in found}
-    documents = consentlist.describe(here, view.now(), found, consentlist.no_adapters)
+    documents = consentlist.describe(here, view.now(), found, partial(orders.adapters_of, db))
     return paging.page([ConsentRowOut(**one) for one in documents], lambda one: cursors[one.number])

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from allod.depot import collecting
 from allod.door import ChainDoor
 from allod.relaying import relaying
 from allod.server import metrics
@@ -78,6 +79,8 @@ def serving(
         _keep_chain(stack, settings)
         world = stack.enter_context(World(settings))
         world.deployment  # noqa: B018 - made at its first use, before anybody waits for it
+        world.vaults  # noqa: B018 - likewise, before there are threads
+        stack.enter_context(collecting(world.depot))
         stack.enter_context(relaying(world))
         app = create_app(
             world, origins=origins_of(settings, host, found), own_hosts=frozenset(_hosts(host, found)), bounds=bounds

@@ -15,7 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, delete, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from allod import schema
+from allod import consenting, operations, requests, schema
+from allod.consenting import NonceRow
 from consent.index.records import BlockRow, EventRow, SourceRow
 from consent.records import ConsentBook, ConsentRow, TransactionRow
 from core.database import open_engine, transaction
@@ -23,7 +24,7 @@ from core.errors import NotFound
 from core.ids import Address, Asset, VaultId
 from finetune.records import JobBook
 from tests.real import running_postgres
-from vault.catalogue import Catalogue, DatasetRow
+from vault.catalogue import Catalogue, DatasetRow, Place, PublicationRow, Wanted
 
 OWNER = Address(b"o" * 20)
 
@@ -58,6 +59,12 @@ def engine(empty: Engine) -> Engine:
 def fill(engine: Engine) -> None:
     fill_books(engine)
     JobBook(engine).add("1", OWNER)
+    Catalogue(engine).remember(PublicationRow(asset=b"a" * 32, terms=b"t" * 32, owner=OWNER, cid="cid", sequence=1))
+    with transaction(engine) as session:
+        operations.accept(session, OWNER, "register", {}, {}, effect="register 0x")
+        asked = requests.Asked("academic-research", 1, (), 0, 2**35, 0, 0)
+        requests.ask(session, Address(b"t" * 20), OWNER, Asset(b"a" * 32), asked, "", 1)
+        session.add(NonceRow(owner=OWNER, place=7))
     with transaction(engine) as session:
         session.add(SourceRow(id=1, key=b"k" * 32, head=9, head_hash=b"h" * 32))
         session.flush()
@@ -124,6 +131,52 @@ def test_the_index_alone_comes_and_goes(engine: Engine, filled: bool) -> None:
     assert not [name for name in inspect(engine).get_table_names() if name.startswith("index_")]
     schema.upgrade(engine)
     assert [row.title for row in Catalogue(engine).all(OWNER)] == ["Notes"] * filled
+
+
+def test_a_catalogue_of_the_version_before_stays_and_waits_for_its_terms(engine: Engine) -> None:
+    fill_books(engine)
+    schema.downgrade(engine, "0004_server")
+    schema.upgrade(engine)
+    [row] = Catalogue(engine).incomplete()
+    assert (row.title, row.terms, row.flat) == ("Notes", None, None)
+    assert [row.title for row in Catalogue(engine).page(Wanted(), after=None, at_most=2)] == ["Notes"]
+
+
+def test_pages_and_filters_are_the_same_in_either_database(engine: Engine) -> None:
+    catalogue = Catalogue(engine)
+    for number in range(6):
+        owner = bytes([number % 2]) * 20
+        row = DatasetRow(asset=bytes([number]) * 32, owner=owner, vault_id=b"v" * 32, title=f"No {number}", objects=1)
+        row.publication, row.records, row.terms = "cid", 1, b"t" * 32
+        row.purposes, row.flat, row.per_record_epoch, row.expiry = "academic-research", 2**53 - 1, 0, 2**40 - 1
+        catalogue.add(row, ["notes", f"n{number}"])
+        catalogue.add(row, ["twice"])
+    first = catalogue.page(Wanted(text="notes"), after=None, at_most=4)
+    rest = catalogue.page(Wanted(text="notes"), after=Place(first[-1].published, first[-1].asset), at_most=4)
+    assert [row.asset[0] for row in first + rest] == [5, 4, 3, 2, 1, 0]
+    wanted = Wanted(owner=Address(b"\x01" * 20), purpose="academic-research", text="NOTES n3")
+    assert [row.title for row in catalogue.page(wanted, after=None, at_most=4)] == ["No 3"]
+    assert catalogue.page(Wanted(text="n3 n4"), after=None, at_most=4) == []
+
+
+def test_one_effect_is_one_operation_whoever_asks_at_once(engine: Engine) -> None:
+    def accept(_: int) -> str:
+        with transaction(engine) as session:
+            return operations.accept(session, OWNER, "grant", {}, {}, effect="grant 0x")[0].id
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(accept, range(8)))) == 1
+
+
+def test_nonces_of_one_owner_are_given_one_after_another(engine: Engine) -> None:
+    def take(_: int) -> int:
+        with transaction(engine) as session:
+            place = consenting._hold(session, OWNER) + 1
+            consenting._take(session, OWNER, place)
+            return place
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(take, range(8))) == list(range(8))
 
 
 def test_what_is_not_there_is_said_with_the_next_step(engine: Engine) -> None:

@@ -109,7 +109,17 @@ def test_a_message_for_another_site_chain_or_time_is_none(anonymous: TestClient,
 
 
 def test_what_is_no_message_is_told_so(anonymous: TestClient) -> None:
-    for text in ("", "hello", "x" * 4097, "\0", "\n" * 50, "ä" * 10, "wants you to sign in", "{}" * 1000, "a" * 4096):
+    for text in (
+        "",
+        "hello",
+        "x" * 1001,
+        "\0",
+        "\n" * 50,
+        "ä" * 10,
+        "wants you to sign in",
+        "{}" * 1000,
+        "127.0.0.1:8600 wants you to sign in with your Ethereum account:\n" + "a" * 900,
+    ):
         refused(anonymous, {"message": text, "signature": "0x" + "11" * 65})
 
 

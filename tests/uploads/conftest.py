@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -74,7 +75,7 @@ class Owner:
 
     def commit(self, head: Cid, previous: Cid | None, proof: bytes | None = None) -> None:
         done = self.server.vaults.commit(self.account, head, previous, proof)
-        self.server.depot.sweep(done.dropped)
+        self.server.depot.sweep(done.dropped, self.account)
 
     def push(self) -> int:
         """Send what the server lacks and commit; how many blocks went."""
@@ -109,9 +110,16 @@ def clock() -> Clock:
 
 @pytest.fixture
 def server(tmp_path: Path, clock: Clock) -> Iterator[Server]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'allod.db'}")
+    with serving(f"sqlite:///{tmp_path / 'allod.db'}", tmp_path, clock) as server:
+        yield server
+
+
+@contextmanager
+def serving(database: str, folder: Path, clock: Clock) -> Iterator[Server]:
+    """A server's logic over this database, its store in `folder`."""
+    engine = open_engine(database)
     schema.upgrade(engine)
-    with CarStore(tmp_path / "blocks") as store:
+    with CarStore(folder / "blocks") as store:
         depot = Depot(engine, store, limit=64 << 20, wait=30, clock=clock)
         yield Server(engine, store, clock, depot, Vaults(depot, limit=64 << 20))
     engine.dispose()

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from allod.depot import NoRoom
-from allod.vaults import Vaults
+from allod.depot import NoRoom, public_blocks
+from allod.vaults import Vaults, prove
+from core.database import transaction
+from core.encoding import encode_cbor
 from core.errors import Conflict, Corrupted, Denied, InvalidInput, NotFound
-from core.ids import VaultId
+from core.ids import Address, VaultId
 from tests.uploads.conftest import Owner, Server, car
 from vault import unixfs
 from vault.blocks import MemoryBlocks
-from vault.catalogue import Catalogue
+from vault.catalogue import Catalogue, PublicationRow
 from vault.cid import DAG_CBOR, RAW, Cid
 from vault.manifest import ObjectManifest, VaultHead, encode_pages
 from vault.reachable import Incomplete
+from vault.rootkey import RootKey
 from vault.vault import Vault
 
+VECTORS = Path(__file__).parents[1] / "vectors"
 CARD = {"title": "Notes", "description": "", "schema": [], "sample": ""}
 MIB = 1 << 20
 
@@ -210,6 +218,38 @@ def test_what_is_removed_although_published_is_kept_while_its_dataset_is_listed(
     assert not server.store.has(payload)
     assert not server.store.has(header.card)
     assert stored(server) == {ada.vault.head_cid}
+
+
+def test_the_public_documents_of_a_published_dataset_stay_whatever_its_owner_removes(
+    server: Server, ada: Owner
+) -> None:
+    entry = ada.vault.add_bytes("a.txt", b"one")
+    payload = ada.vault.manifest(entry.object_id).payload
+    header, _ = ada.vault.build_dataset([entry.object_id], CARD)
+    rows = ada.blocks.add(DAG_CBOR, encode_cbor({"v": 1, "kind": "share-rows", "rows": [b"row"]}))
+    table = {"v": 1, "kind": "share-table", "head": b"head", "sig": bytes(64), "pages": [rows.link]}
+    fields = {
+        "v": 1,
+        "kind": "publication",
+        "header": header.cid.link,
+        "terms": ada.blocks.add(RAW, b"terms").link,
+        "shares": ada.blocks.add(DAG_CBOR, encode_cbor(table)).link,
+    }
+    publication = ada.blocks.add(DAG_CBOR, encode_cbor(fields))
+    ada.send_all()
+    ada.push()
+    row = PublicationRow(asset=b"a" * 32, terms=b"t" * 32, owner=ada.account, cid=str(publication), sequence=1)
+    with transaction(server.engine) as session:
+        session.add(row)
+    public = set(public_blocks(ada.blocks, publication))
+    ada.vault.remove(entry.object_id, even_if_published=True)
+    ada.vault.forget_dataset(header.cid.digest)
+    ada.push()
+    server.clock.pass_by(25)
+    server.depot.collect()
+    assert len(public) == 8  # publication, header, terms, card, members, manifest, table, rows
+    assert stored(server) == {*public, ada.vault.head_cid}
+    assert not server.store.has(payload)
 
 
 def test_remains_of_a_dataset_are_not_asked_for_and_an_object_listed_again_is_wanted_whole(
@@ -405,3 +445,49 @@ def test_keys_that_sign_for_two_vaults_are_refused(ada: Owner, bob: Owner) -> No
     twin.vault.add_bytes("b.txt", b"two")
     with pytest.raises(Conflict, match="another vault"):
         twin.push()
+
+
+def test_of_changes_made_to_the_same_head_at_once_one_is_taken(server: Server, ada: Owner) -> None:
+    ada.vault.add_bytes("a.txt", b"one")
+    ada.push()
+    devices = []
+    for number in range(6):
+        device = Owner(server, ada.account, ada.root, ada.vault_id)
+        for cid in ada.blocks.cids():
+            device.blocks.put(cid, ada.blocks.get(cid))
+        device.vault.refresh()
+        device.vault.add_bytes(f"{number}.txt", b"two")
+        device.pushed = ada.pushed
+        devices.append(device)
+
+    def push(device: Owner) -> bool:
+        try:
+            device.push()
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        won = list(pool.map(push, devices))
+    assert won.count(True) == 1
+    assert ada.kept().head == devices[won.index(True)].vault.head_cid
+    assert Vault.restore(ada.root.words(), server.store).head_cid == ada.kept().head
+
+
+def test_the_same_commit_from_two_tabs_at_once_succeeds_in_both(server: Server, ada: Owner) -> None:
+    ada.vault.add_bytes("a.txt", b"one")
+    ada.send_all()
+    head = ada.vault.head_cid
+    assert head is not None
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: server.vaults.commit(ada.account, head, None, ada.proof()), range(4)))
+    assert {one.vault for one in done} == {ada.kept()}
+
+
+@pytest.mark.parametrize("case", json.loads((VECTORS / "uploads.json").read_text())["proofs"])
+def test_a_proof_is_what_the_page_of_the_format_says(case: dict[str, str]) -> None:
+    octets = {name: bytes.fromhex(value[2:]) for name, value in case.items()}
+    said = b"allod/vault-account/v1" + b"\0" + octets["account"] + octets["vault_id"]
+    Ed25519PublicKey.from_public_bytes(octets["manifest_pk"]).verify(octets["proof"], said)
+    key = RootKey(octets["root_key"]).signing_key()
+    assert prove(key, Address(octets["account"]), VaultId(octets["vault_id"])) == octets["proof"]

@@ -132,7 +132,7 @@ def test_a_line_that_is_not_utf_8_is_named_and_the_rest_goes_on() -> None:
 
 
 @given(st.text(alphabet=st.sampled_from("ab .#-`\n\r\tü…"), max_size=400), st.integers(1, 7))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_no_word_of_a_text_is_lost_and_pieces_do_not_matter(text: str, step: int) -> None:
     data = text.encode()
     whole = read(data, "text/plain")
@@ -380,7 +380,7 @@ def test_pretty_printed_lists_and_single_conversations_are_read() -> None:
     ),
     st.integers(1, 9),
 )
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_objects_are_found_wherever_pieces_end(values: list[Any], step: int) -> None:
     data = json.dumps(values, ensure_ascii=False).encode()
     found = list(objects(iter([data[at : at + step] for at in range(0, len(data), step)])))

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -303,8 +303,13 @@ def main(spec: dict[str, Any]) -> int:
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with Worker(settings, stop=stop, open_world=open_world, look=0.05, pauses=(0.02, 0.5)) as worker:
-        worker.run(until_idle=True)
+    with ExitStack() as stack:
+        worker = stack.enter_context(Worker(settings, stop=stop, open_world=open_world, look=0.05, pauses=(0.02, 0.5)))
+        if spec.get("beside"):
+            from allod.beside import Beside
+
+            stack.enter_context(Beside(settings, open_world=open_world, look=0.05))
+        worker.run(until_idle=not spec.get("beside"))
         attack.on = False  # the job is over
     sys.stdout.flush()
     return 0

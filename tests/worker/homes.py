@@ -16,7 +16,7 @@ from consent.grant import Consent
 from consent.market.paying import deposit
 from consent.recipe import Lora, Recipe
 from consent.terms import Terms
-from core.ids import Asset
+from core.ids import NOBODY, Asset
 from finetune.model.load import base_model_hash
 from finetune.workspace import Workspace
 from tests.cli.conftest import PASSPHRASE
@@ -42,8 +42,15 @@ class Home:
     addresses: dict[str, bytes]
 
 
-def make_home(world: World, base: Path, *, granted: tuple[str, ...] = ("ada",), max_uses: int = 0) -> Home:
-    """Owners who published and signed; those in `granted` have it on chain."""
+def make_home(
+    world: World,
+    base: Path,
+    *,
+    granted: tuple[str, ...] = ("ada",),
+    offering: tuple[str, ...] = (),
+    max_uses: int = 0,
+) -> Home:
+    """Owners who published and signed; those in `granted` have it on chain, those in `offering` signed an offer."""
     tess = person(world, "tess")
     faucet(world.chain, world.developer, world.market.currency, tess.identity.address, 10**18, DEPOSIT)
     deposit(world.market, tess.account, DEPOSIT)
@@ -66,7 +73,8 @@ def make_home(world: World, base: Path, *, granted: tuple[str, ...] = ("ada",), 
             )
             card = {"title": name, "description": "", "schema": ["text/plain"], "sample": ""}
             asset = publish_dataset(world, owner, vault, [notes.object_id], card, terms).asset
-            signed = sign_consent(world, owner, vault, Asset(asset), "academic-research", grantee=tess.identity.address)
+            grantee = NOBODY if name in offering else tess.identity.address
+            signed = sign_consent(world, owner, vault, Asset(asset), "academic-research", grantee=grantee)
             if name in granted:
                 grant(world, signed)
             consents[name] = signed.consent

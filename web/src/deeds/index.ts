@@ -1,4 +1,18 @@
-/** Deeds: what owners and trainers sign, what follows from it, and who signs. Knows no server and no screen. */
+/**
+ * Deeds: what owners and trainers sign, what follows from it, and who signs. Knows no server and no screen.
+ *
+ *   const signer = localSigner(new Account(await root.evmKey()))         or await connectWallet(wallet, chainId)
+ *   await signer.signText(signInMessage({ origin, address, chainId, nonce, now }))           POST /v1/sessions
+ *   const committee = readCommittee(world.committee.document, world.committee)               forSharing(committee) shares
+ *   const terms = writeTerms({ purposes, payee, committee: committee.hash, expiry, … })      encodeTerms(terms) is stored
+ *   await signer.signDeed(registerDeed(place, owner, dataset.digest, termsHash(terms)))      POST /v1/datasets
+ *   const nonce = checkNonce(answer.nonce, owner, signed)                                    after …/next?above=highestPlace
+ *   const consent = draftConsent({ owner, asset, terms, purpose, escrow, nonce, now })       with `grantee`: no offer
+ *   await signer.signDeed(consentDeed(place, consent))                                       body: writeConsentFields
+ *   for (const { deed, body } of revokeNonces(place, owner, consents)) …                     body and signature are posted
+ *
+ * Keep a signed consent in the vault's records before it is sent anywhere: its nonce is used up.
+ */
 
 export { Account, personalDigest, readAddress, recover, writeAddress } from "./account.ts";
 export { checkCard, Shape, type Card } from "./card.ts";

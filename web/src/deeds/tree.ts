@@ -18,7 +18,7 @@ const MAX_PROOF = 20;
 const MAX_BYTES = 8 << 20;
 /** The id of the leaf that pays the runner. */
 export const FEE: Hex = `0x${"00".repeat(32)}`;
-const HIGH = UINT256_MAX ^ UINT64_MAX;
+const EMPTY: Bytes = new Uint8Array(32); // where a tree has no leaf
 
 /** One payee: the consent it is paid for (or FEE), the account, and UNITs. */
 export interface Leaf {
@@ -28,11 +28,8 @@ export interface Leaf {
 }
 
 /** hash192(consent id, payee, amount) ‖ amount64. */
-export function leafWord({ consentId, payee, amount }: Leaf): bigint {
-  const account = wordOf(numberOf(hexOctets(payee, "A leaf's payee", 20)));
-  const id = bytesOf(hexOctets(consentId, "A leaf's consent id", 32));
-  const units = bigInteger(amount, "A leaf's amount", UINT64_MAX);
-  return (numberOf(hexOf(keccak(id, account, wordOf(units)))) & HIGH) | units;
+export function leafWord(leaf: Leaf): bigint {
+  return numberOf(hexOf(leafNode(leaf)));
 }
 
 /** The UNITs that a node carries in its low 64 bits. */
@@ -40,11 +37,35 @@ export function sumOf(word: bigint): bigint {
   return word & UINT64_MAX;
 }
 
+// Inside of a tree a node is its 32 bytes: a hundred thousand of them are hashed in a moment.
+
+function leafNode({ consentId, payee, amount }: Leaf): Bytes {
+  const units = bigInteger(amount, "A leaf's amount", UINT64_MAX);
+  const packed = new Uint8Array(96);
+  packed.set(bytesOf(hexOctets(consentId, "A leaf's consent id", 32)));
+  packed.set(bytesOf(hexOctets(payee, "A leaf's payee", 20)), 44);
+  new DataView(packed.buffer).setBigUint64(88, units);
+  return node(packed, units);
+}
+
+function node(packed: Bytes, sum: bigint): Bytes {
+  const out = keccak(packed);
+  new DataView(out.buffer, out.byteOffset, 32).setBigUint64(24, sum);
+  return out;
+}
+
+function sumAt(packed: Bytes, at: number): bigint {
+  return new DataView(packed.buffer, packed.byteOffset).getBigUint64(at + 24);
+}
+
 /** The node above two; a sum beyond 64 bits is `InvalidInput`. */
-export function join(left: bigint, right: bigint): bigint {
-  const total = sumOf(left) + sumOf(right);
+function join(left: Bytes, right: Bytes): Bytes {
+  const packed = new Uint8Array(64);
+  packed.set(left);
+  packed.set(right, 32);
+  const total = sumAt(packed, 0) + sumAt(packed, 32);
   if (total > UINT64_MAX) throw new InvalidInput("The tree's amounts add up to more than 64 bits hold.");
-  return (numberOf(hexOf(keccak(wordOf(left), wordOf(right)))) & HIGH) | total;
+  return node(packed, total);
 }
 
 /** Whether `proof` leads from `leaf` at heap `position` (the root is 1) to `root`; false for whatever is malformed. */
@@ -52,14 +73,14 @@ export function verifyLeaf(root: bigint, leaf: Leaf, position: number, proof: re
   if (!Number.isSafeInteger(position) || proof.length > MAX_PROOF) return false;
   if (position < 2 ** proof.length || position >= 2 ** (proof.length + 1)) return false;
   try {
-    let word = leafWord(leaf);
+    let found = leafNode(leaf);
     let at = position;
-    for (const sibling of proof) {
-      bigInteger(sibling, "A word of the proof", UINT256_MAX);
-      word = at % 2 === 1 ? join(sibling, word) : join(word, sibling);
+    for (const word of proof) {
+      const sibling = wordOf(bigInteger(word, "A word of the proof", UINT256_MAX));
+      found = at % 2 === 1 ? join(sibling, found) : join(found, sibling);
       at = Math.floor(at / 2);
     }
-    return word === root;
+    return numberOf(hexOf(found)) === root;
   } catch (error) {
     if (error instanceof InvalidInput) return false;
     throw error;
@@ -69,7 +90,7 @@ export function verifyLeaf(root: bigint, leaf: Leaf, position: number, proof: re
 /** A tree over 1 to 100,000 leaves, padded with zero words to a power of two. */
 export class SumTree {
   readonly leaves: readonly Leaf[];
-  readonly #levels: readonly (readonly bigint[])[];
+  readonly #levels: readonly (readonly Bytes[])[];
   readonly #index = new Map<Hex, number>();
 
   constructor(leaves: readonly Leaf[]) {
@@ -79,12 +100,12 @@ export class SumTree {
     this.leaves = leaves;
     leaves.forEach(({ consentId }, at) => this.#index.set(consentId, at));
     if (this.#index.size !== leaves.length) throw new InvalidInput("A consent stands in the tree twice.");
-    let level = leaves.map(leafWord);
-    while (level.length < 2 ** this.depth) level.push(0n);
+    let level = leaves.map(leafNode);
+    while (level.length < 2 ** this.depth) level.push(EMPTY);
     const levels = [level];
     while (level.length > 1) {
-      const above: bigint[] = [];
-      for (let at = 0; at < level.length; at += 2) above.push(join(level[at] ?? 0n, level[at + 1] ?? 0n));
+      const above: Bytes[] = [];
+      for (let at = 0; at < level.length; at += 2) above.push(join(level[at] ?? EMPTY, level[at + 1] ?? EMPTY));
       levels.push(above);
       level = above;
     }
@@ -98,7 +119,7 @@ export class SumTree {
 
   /** The root word; its low 64 bits are the total. */
   get root(): bigint {
-    return this.#levels.at(-1)?.[0] ?? 0n;
+    return numberOf(hexOf(this.#levels.at(-1)?.[0] ?? EMPTY));
   }
 
   /** All amounts together, in UNITs. */
@@ -115,7 +136,7 @@ export class SumTree {
   /** The siblings from leaf `index` up. */
   proof(index: number): bigint[] {
     this.#leaf(index);
-    return this.#levels.slice(0, -1).map((level, height) => level[(index >> height) ^ 1] ?? 0n);
+    return this.#levels.slice(0, -1).map((level, height) => numberOf(hexOf(level[(index >> height) ^ 1] ?? EMPTY)));
   }
 
   /** The index of this consent's leaf, or null. */

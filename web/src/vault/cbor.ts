@@ -1,5 +1,5 @@
 /** Deterministic dag-cbor: shortest integers, map keys by length then bytes, no floats; decoders refuse all else. */
-import { type Bytes, compare, concat, fromUtf8, utf8 } from "./bytes.ts";
+import { type Bytes, compare, fromUtf8, joined, utf8 } from "./bytes.ts";
 import { InvalidInput } from "./errors.ts";
 import { Cid } from "./cid.ts";
 
@@ -36,7 +36,7 @@ export function isMap(value: Value | undefined): value is CborMap {
 export function encodeCbor(value: Value): Bytes {
   const parts: Uint8Array[] = [];
   write(value, parts, 0);
-  return concat(...parts);
+  return joined(parts);
 }
 
 function write(value: Value, parts: Uint8Array[], depth: number): void {

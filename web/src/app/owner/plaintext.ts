@@ -2,12 +2,15 @@
 
 import type { World } from "../../api/types.ts";
 
-export function plaintextSentence(world: World): string {
-  const { t, n } = world.committee;
-  const keepers = [...new Set(world.operators.keepers)];
-  const who = keepers.length === 1 ? `all operated by ${keepers[0] ?? ""}` : `operated by ${keepers.join("; ")}`;
+export function plaintextSentence({ committee: { t, n }, operators }: World): string {
+  const keepers = [...new Set(operators.keepers)].map(inline).join("; ");
   return (
-    `Your text exists unsealed on your own devices and, while a consented job trains, on the runner, operated by ` +
-    `${world.operators.runner}, who could read it there; and any ${t} of the ${n} keepers (${who}) could open it together.`
+    `Plaintext of these files may exist on your own devices, on the runner while a consented job trains ` +
+    `(${inline(operators.runner)}), and wherever any ${t} of the ${n} keepers join their shares (${keepers}).`
   );
+}
+
+/** An operator's sentence inside of another one. */
+function inline(sentence: string): string {
+  return sentence.charAt(0).toLowerCase() + sentence.slice(1).replace(/\.$/, "");
 }

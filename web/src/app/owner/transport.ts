@@ -3,7 +3,7 @@
 import { get, send } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
 import type { VaultDocument } from "../../api/types.ts";
-import { Cid, HeadMoved, Incomplete, NotFound, type Transport, Unavailable } from "../../vault/index.ts";
+import { AllodError, Cid, HeadMoved, Incomplete, NotFound, type Transport, Unavailable } from "../../vault/index.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 const QUESTION = 1000; // CIDs in one question, the server's limit
@@ -14,7 +14,7 @@ function withSignal(signal?: AbortSignal): { signal?: AbortSignal } {
 }
 
 /** The server's word in the vault's own errors: silence and refusal stay apart. */
-async function translated<T>(work: Promise<T>, notFound?: () => T): Promise<T> {
+async function translated<T>(work: Promise<T>, notFound?: () => T, passing = false): Promise<T> {
   try {
     return await work;
   } catch (thrown) {
@@ -23,7 +23,8 @@ async function translated<T>(work: Promise<T>, notFound?: () => T): Promise<T> {
     if (thrown.isOffline || thrown.status >= 500 || thrown.status === 429) {
       throw new Unavailable(thrown.title, thrown.hint);
     }
-    throw thrown;
+    if (passing) throw thrown;
+    throw new AllodError(thrown.title, thrown.hint);
   }
 }
 
@@ -65,7 +66,7 @@ export const transport: Transport = {
   async commit(head, previous, signal) {
     const body = { head: head.toString(), previous: previous?.toString() ?? null };
     try {
-      await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }));
+      await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }), undefined, true);
     } catch (thrown) {
       if (!(thrown instanceof Problem)) throw thrown;
       const document = thrown.document;
@@ -77,7 +78,7 @@ export const transport: Transport = {
       if (thrown.status === 422 && Array.isArray(missing)) {
         throw new Incomplete(missing.map((cid) => Cid.parse(String(cid))));
       }
-      throw thrown;
+      throw new AllodError(thrown.title, thrown.hint);
     }
   },
 };

@@ -1,0 +1,244 @@
+"""A stage for the page: the built files, a device with or without a vault, and an API that answers as a test wants it.
+
+The vault is a real one, made by `vault` in memory and read by the page's own library; the other answers are documents
+(tests/web/answers.py). Where a screen's whole way through a real server matters, tests/web has stories of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import BrowserContext, Page, Route
+
+from consent.chain.account import Account
+from consent.market.publication import asset_of
+from core.encoding import to_hex
+from core.ids import VaultId
+from tests.web import answers
+from tests.web.serving import CSP, STATIC
+from vault.blocks import MemoryBlocks
+from vault.cid import Cid
+from vault.keys import KeyFile, Stretch
+from vault.rootkey import RootKey
+from vault.vault import Vault
+
+PASSPHRASE = "four words or more please"
+TOKEN = "ab" * 32
+KEEP = """
+([bytes, pins]) => new Promise((resolve, reject) => {
+  const request = indexedDB.open("allod", 1);
+  request.onupgradeneeded = () => request.result.createObjectStore("device");
+  request.onerror = () => reject(request.error);
+  request.onsuccess = () => {
+    const database = request.result;
+    const change = database.transaction("device", "readwrite");
+    change.objectStore("device").put({ keyFile: new Uint8Array(bytes), pins, sequence: 0 }, "owner");
+    change.oncomplete = () => { database.close(); resolve(null); };
+    change.onabort = () => reject(change.error);
+  };
+})
+"""
+
+
+class Device:
+    """An owner with a vault in memory, and the key file that a browser keeps of it (scrypt at its cheapest)."""
+
+    def __init__(self, name: str, files: dict[str, bytes], *, publish: bool = False) -> None:
+        self.root = RootKey(sha256(name.encode()).digest())
+        self.account = Account(self.root.evm_key())
+        self.vault_id = VaultId(sha256(f"vault of {name}".encode()).digest())
+        self.blocks = MemoryBlocks()
+        self.vault = Vault(self.root, self.vault_id, self.blocks)
+        self.objects = {file: self.vault.add_bytes(file, data).object_id for file, data in files.items()}
+        self.asset = answers.bytes32("asset")
+        if publish:
+            first = next(iter(self.objects.values()))
+            card = {"title": name, "description": "", "schema": [], "sample": ""}
+            header, _ = self.vault.build_dataset([first], card)
+            self.asset = to_hex(asset_of(self.account.address, header.encode()))
+        cost = Stretch(n=1 << 10)
+        address = self.account.address
+        made = KeyFile.create(self.root, PASSPHRASE, vault_id=self.vault_id, address=address, cost=cost)
+        self.key_file = made.encode()
+
+    @property
+    def address(self) -> str:
+        """Its account."""
+        return to_hex(self.account.address)
+
+    def document(self) -> dict[str, Any] | None:
+        """The vault as the server describes it."""
+        head = self.vault.head_cid
+        if head is None:
+            return None
+        known = list(self.blocks.cids())
+        return {
+            "vault_id": to_hex(self.vault_id),
+            "manifest_pk": to_hex(self.vault.manifest_pk),
+            "head": str(head),
+            "sequence": self.vault.sequence,
+            "blocks": len(known),
+            "bytes": sum(len(self.blocks.get(cid)) for cid in known),
+        }
+
+
+@dataclass
+class Stage:
+    """One browser context with the page in it; `state` is what the API does from now on."""
+
+    context: BrowserContext
+    url: str
+    device: Device | None = None
+    state: str = "full"
+    answers: dict[str, Callable[[dict[str, list[str]]], Any]] = field(default_factory=dict)
+    asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    _waiting: list[Route] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context.route(lambda url: url.startswith(self.url) and not _is_file(url), self._serve)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(60_000)
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._console)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def become(self, state: str) -> None:
+        """From now on the API is `full`, `empty`, `loading` (it never answers), `error` or `offline`."""
+        self.state = state
+        waiting, self._waiting = self._waiting, []
+        for route in waiting:
+            route.abort()
+
+    def open(self, path: str) -> Page:
+        """Load the page anew at `path`."""
+        self.page.goto(self.url + path)
+        return self.page
+
+    def keep_device(self) -> None:
+        """Put the device's key file where the page keeps it."""
+        assert self.device is not None
+        contracts = answers.WORLD["contracts"]
+        names = [contracts[name] for name in ("registry", "consent_token", "escrow")]
+        pins = " ".join([str(answers.WORLD["chain_id"]), *names, answers.WORLD["committee"]["hash"]])
+        self.page.goto(self.url + "/verify")
+        self.page.evaluate(KEEP, [list(self.device.key_file), pins])
+
+    def unlock(self, path: str = "/settings") -> Page:
+        """Load the page at `path` and open the vault."""
+        self.keep_device()
+        self.open(path)
+        self.page.get_by_label("Passphrase").fill(PASSPHRASE)
+        self.page.get_by_role("button", name="Unlock").click()
+        self.page.get_by_role("button", name="Lock", exact=True).wait_for()
+        return self.page
+
+    def go(self, path: str) -> Page:
+        """Change the screen without loading the page anew, from a screen that asks nothing."""
+        move = "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); }"
+        self.page.evaluate(move, "/nowhere")
+        self.page.get_by_role("heading", name="Nothing is here").wait_for()
+        self.page.evaluate(move, path)
+        return self.page
+
+    # The two halves of what is behind the URL.
+
+    def _serve(self, route: Route) -> None:
+        url = urlsplit(route.request.url)
+        if url.path.startswith("/v1/") or url.path in ("/livez", "/readyz"):
+            self._answer(route, url.path, parse_qs(url.query))
+            return
+        policy = {"content-security-policy": CSP, "content-type": "text/html"}
+        route.fulfill(path=STATIC / "index.html", headers=policy)
+
+    def _answer(self, route: Route, path: str, query: dict[str, list[str]]) -> None:
+        method = route.request.method
+        body = route.request.post_data_json if method == "POST" and "json" in route.request.headers.get("content-type", "") else None
+        if method != "GET":
+            self.asked.append((method, path, body))
+        always = path.startswith("/v1/sessions") or path == "/v1/nonces"
+        if self.state == "offline":
+            route.abort("connectionrefused")
+        elif self.state == "loading" and not always:
+            self._waiting.append(route)
+        elif self.state == "error" and not always:
+            _problem(route, 503, "unavailable", "The chain does not answer.", "Try again in a minute.")
+        else:
+            self._find(route, method, path, query)
+
+    def _find(self, route: Route, method: str, path: str, query: dict[str, list[str]]) -> None:
+        for start, answer in self.answers.items():
+            if f"{method} {path}".startswith(start):
+                found = answer(query)
+                route.fulfill(status=200 if method == "GET" else 202, json=found)
+                return
+        if path.startswith("/v1/blocks/") and method == "GET":
+            assert self.device is not None
+            route.fulfill(body=self.device.blocks.get(Cid.parse(path.rsplit("/", 1)[1])), content_type="application/octet-stream")
+            return
+        found = self._usual(method, path)
+        if found is None:
+            _problem(route, 404, "not-found", "There is nothing here.", "Check the address.")
+        elif found == "":
+            route.fulfill(status=204)
+        else:
+            route.fulfill(json=found)
+
+    def _usual(self, method: str, path: str) -> Any:
+        device = self.device
+        if path == "/livez":
+            return {"status": "ok"}
+        if path == "/v1/world":
+            return answers.WORLD
+        if path.startswith("/v1/verifications/"):
+            return answers.verification()
+        if path == "/v1/nonces":
+            return {"nonce": "n" * 24, "expires_at": answers.YEAR_2096}
+        if device is None:
+            return None
+        if path.startswith("/v1/sessions"):
+            if method == "DELETE":
+                return ""
+            return {"account": device.address, "csrf_token": TOKEN, "expires_at": answers.YEAR_2096}
+        if path == "/v1/vaults/mine":
+            return device.document()
+        return self._listed(path, device, is_empty=self.state == "empty")
+
+    def _listed(self, path: str, device: Device, *, is_empty: bool) -> Any:
+        owner = device.address
+        details = {one["asset"]: one for one in answers.datasets(owner, device.asset)}
+        if path.startswith("/v1/datasets/"):
+            return details.get(path.rsplit("/", 1)[1])
+        if path == "/v1/activity/stream":
+            return answers.page([])
+        lists: dict[str, Callable[[], list[Any]]] = {
+            "/v1/datasets": lambda: list(details.values()),
+            "/v1/requests": lambda: answers.requests(owner),
+            "/v1/consents": lambda: answers.consents(owner),
+            "/v1/activity": answers.activity,
+            "/v1/operations": list,
+        }
+        if path == "/v1/earnings":
+            nothing = {"in_escrow": "0", "claimable": "0", "paid": "0"}
+            return answers.page([]) | {"totals": nothing} if is_empty else answers.earnings(device.asset)
+        if path in lists:
+            return answers.page([] if is_empty else lists[path]())
+        return None
+
+
+def _is_file(url: str) -> bool:
+    path = urlsplit(url).path
+    return path.startswith("/assets/") and (STATIC / path[1:]).is_file()
+
+
+def _problem(route: Route, status: int, slug: str, title: str, hint: str) -> None:
+    document = {"type": f"urn:allod:problem:{slug}", "title": title, "status": status, "hint": hint, "trace_id": "0a1b2c3d4e5f"}
+    route.fulfill(status=status, body=json.dumps(document), content_type="application/problem+json")
