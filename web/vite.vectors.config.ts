@@ -10,7 +10,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
-    rolldownOptions: { input: "vectors/vectors.html" },
+    rolldownOptions: { input: "vectors/vectors.html", checks: { bundlerTimings: false } },
   },
   worker: { format: "es" },
 });
