@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from allod import consenting, operations, requests
+from allod import consenting, requests
 from allod.world import World
 from consent.chain.account import Account
 from consent.chain.client import Chain
@@ -312,17 +312,17 @@ def test_a_request_is_answered_once_and_by_its_own_people(owner: Owner, tom: Per
 def test_a_request_expires_by_the_clock(owner: Owner, tom: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     made = owner.publish()
     request = asked(owner, tom, made, days_open=1)
-    true = operations.now()
-    monkeypatch.setattr(requests, "now", lambda: true + DAY - 5)
+    closes = ok(tom.http.get(f"/v1/requests/{request}"))["closes"]
+    monkeypatch.setattr(requests, "now", lambda: closes - 1)
     assert ok(tom.http.get(f"/v1/requests/{request}"))["state"] == "open"
-    monkeypatch.setattr(requests, "now", lambda: true + DAY + 5)
+    monkeypatch.setattr(requests, "now", lambda: closes)
     found = ok(tom.http.get(f"/v1/requests/{request}"))
     assert found["state"] == "expired"
     refused(owner.http.post(f"/v1/requests/{request}/denial", json={}), 409, "is expired")
     refused(owner.post_consent(owner.consent(made, tom.account.address), request), 409, "is expired")
     assert ok(owner.http.get("/v1/requests", params={"state": "open"}))["data"] == []
     assert [one["id"] for one in ok(owner.http.get("/v1/requests", params={"state": "expired"}))["data"]] == [request]
-    assert asked(owner, tom, made, expiry=true + 10 * DAY) != request
+    assert asked(owner, tom, made, expiry=closes + 10 * DAY) != request
 
 
 def test_requests_have_bounds(owner: Owner, tom: Person) -> None:
