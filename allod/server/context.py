@@ -42,7 +42,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.accounts = Buckets(self.bounds.account)
-        self.readiness = Readiness(self.world)
+        self.readiness = Readiness(self.world, patience=self.bounds.parts)
 
     def close(self) -> None:
         """Let the threads of the readiness checks go."""
