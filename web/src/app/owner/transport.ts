@@ -2,8 +2,18 @@
 
 import { get, send } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
-import type { VaultDocument } from "../../api/types.ts";
-import { AllodError, Cid, HeadMoved, Incomplete, NotFound, type Transport, Unavailable } from "../../vault/index.ts";
+import type { Session, VaultDocument } from "../../api/types.ts";
+import {
+  AllodError,
+  Cid,
+  fromHex,
+  HeadMoved,
+  Incomplete,
+  NotFound,
+  toHex,
+  type Transport,
+  Unavailable,
+} from "../../vault/index.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 const QUESTION = 1000; // CIDs in one question, the server's limit
@@ -63,8 +73,10 @@ export const transport: Transport = {
     await translated(send("POST", "/v1/blocks", { bytes: { data: car, type: CAR }, ...withSignal(signal) }));
   },
 
-  async commit(head, previous, signal) {
-    const body = { head: head.toString(), previous: previous?.toString() ?? null };
+  async commit(head, previous, signal, prove) {
+    const { account } = await translated(get<Session>("/v1/sessions/current", withSignal(signal)));
+    const proof = toHex(await prove(fromHex(account, 20)));
+    const body = { head: head.toString(), previous: previous?.toString() ?? null, proof };
     try {
       await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }), undefined, true);
     } catch (thrown) {
