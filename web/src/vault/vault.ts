@@ -7,7 +7,7 @@ import { encodePublication, memberCids, storeDataset } from "./datasets.ts";
 import { type Named, checkNames, openRecord, readEntry, sealDescription, sealRecord } from "./entry.ts";
 import { Conflict, Corrupted, InvalidInput, NotFound } from "./errors.ts";
 import { Heads } from "./heads.ts";
-import { Journal } from "./journal.ts";
+import type { Journal } from "./journal.ts";
 import type { Body, BuiltDataset, Committee, Describe, Description, Entry, Scope, Transport } from "./interfaces.ts";
 import {
   type ObjectManifest,
@@ -18,7 +18,6 @@ import {
   encodeManifest,
 } from "./manifest.ts";
 import { DEK_LABEL, RootKey } from "./rootkey.ts";
-import { sealFile } from "./sealfile.ts";
 import { Opener, SEGMENT, SegmentKey, associatedData, dekCommitment, newHeader } from "./segments.ts";
 import { isLost, leaves } from "./unixfs.ts";
 import { unwrap, wrap } from "./wrapping.ts";
@@ -144,6 +143,7 @@ export class Vault {
 
   /** The uploads under way in this browser; `Sealer` keeps it. */
   async journal(): Promise<Journal> {
+    const { Journal } = await import("./journal.ts"); // fetched by those who upload
     return await Journal.open(this.root, this.vaultId);
   }
 
@@ -156,6 +156,7 @@ export class Vault {
     const key = await SegmentKey.derive(dek, newHeader(), associatedData(this.vaultId, objectId));
     const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
     let done = 0;
+    const { sealFile } = await import("./sealfile.ts");
     for await (const piece of sealFile(file, key, name, options.describe)) {
       signal?.throwIfAborted();
       if (piece.kind !== "end") {
