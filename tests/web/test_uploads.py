@@ -217,7 +217,7 @@ def test_a_file_that_changed_meanwhile_starts_over_under_a_new_key(
     else:
         del data[-5:]
     path.write_bytes(data)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # name and time say nothing
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # time says nothing
     home.fault = lambda *_: None
     reload(page, home)
     choose(page, path)
@@ -338,7 +338,7 @@ def test_the_journal_is_sealed(page: Page, home: Home, tmp_path: Path) -> None:
     choose(page, path)
     assert settle(page)[0]["phase"] == "failed"
     text = do(page, "journalText").encode("latin-1")
-    assert len(text) > 1000
+    assert len(text) > 900  # an upload and the digests of its parts
     digest = hashlib.sha256(home.blocks.get(home.sends[0][0])).digest()
     for secret in (b"canary", ROOT, digest, home.blocks.get(home.sends[0][0])[:40]):
         assert secret not in text
