@@ -23,6 +23,7 @@ from allod.services import forget_services, tell_services
 from allod.supervising import Part, Tree
 from allod.world import World
 from core.files import Lock
+from core.listening import listen
 from core.settings import Settings
 
 LOOPBACK = "127.0.0.1"
@@ -37,6 +38,7 @@ def standing(
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(Lock(home / "up.lock", what="This home's `allod up`"))
+        listen(LOOPBACK, port).close()  # a port that is taken is told before anything is started
         tree = stack.enter_context(Tree(home / "logs", stop=stop, say=say))
         rpc = settings.rpc_url or _start_chain(tree, settings)
         here = settings.model_copy(update={"rpc_url": rpc})

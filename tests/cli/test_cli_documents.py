@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from allod import __version__
 from allod.cli import shown
 from allod.cli.main import GROUPS, SINGLE
 from core.encoding import decode_json, encode_json
+from core.listening import listen
 from tests.cli.conftest import CANARY, PASSPHRASE, Terminal
 from tests.cli.prepared import ROOTS, make_base
 
@@ -73,6 +75,7 @@ FAILING = {
     "keeper sign": (["none", "c.json"], "not-found"),
     "keeper serve": (["none", "--committee", "c.json", "--rpc", "x", "--deployment", "d.json"], "not-found"),
     "serve": (["--host", "0.0.0.0"], "invalid-input"),
+    "up": (["--port", "TAKEN"], "busy"),
     "chain serve": ([], "invalid-input"),  # with ALLOD_RPC_URL set
     "chain deploy": ([], "conflict"),
 }
@@ -147,7 +150,9 @@ def test_a_command_that_cannot_do_its_work_says_so_in_a_document(lived_in: Termi
     words, kind = FAILING[name]
     forge(lived_in)
     more = {"RPC_URL": "http://127.0.0.1:9"} if name == "chain serve" else {}
-    said = lived_in(*name.split(), *words, **({} if "--as" in words else {"AS": "ada"}), **more)
+    with closing(listen("127.0.0.1", 0)) as taken:
+        words = [str(taken.getsockname()[1]) if word == "TAKEN" else word for word in words]
+        said = lived_in(*name.split(), *words, **({} if "--as" in words else {"AS": "ada"}), **more)
     assert said.document["command"] == name
     assert said.error["type"] == kind
     assert said.error["next"]
