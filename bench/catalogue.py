@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from allod.cursors import write_cursor
@@ -36,7 +35,6 @@ GOAL = 0.05  # seconds
 ORIGIN = "http://127.0.0.1:8600"
 COMMON = ["notes", "diary", "letters", "chats", "recipes", "reports", "the", "with", "from", "city", "river", "family"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
-CHUNK = 20_000
 
 
 def fill(world: World, count: int, chance: random.Random) -> list[dict[str, Any]]:
@@ -69,11 +67,18 @@ def fill(world: World, count: int, chance: random.Random) -> list[dict[str, Any]
         found = tags_of(Address(owner), purposes, words_of([title, description]))
         tags += [{"tag": tag, "published": row["published"], "asset": row["asset"]} for tag in found]
     tags.sort(key=lambda tag: (tag["tag"], tag["published"]))  # in the order of the index, which is quicker to write
-    with world.engine.begin() as connection:
+    with world.engine.begin() as connection:  # as the driver takes it: SQLAlchemy's types cost minutes here
         for table, values in ((DatasetRow.__table__, rows), (TagRow.__table__, tags)):
-            for start in range(0, len(values), CHUNK):
-                connection.execute(insert(table), values[start : start + CHUNK])
+            names = list(values[0])
+            marks = ", ".join("?" * len(names))
+            written = [tuple(_written(one[name]) for name in names) for one in values]
+            connection.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", written)
     return rows
+
+
+def _written(value: Any) -> Any:
+    """A value as SQLAlchemy has SQLite keep it."""
+    return value.strftime("%Y-%m-%d %H:%M:%S.%f") if isinstance(value, datetime) else value
 
 
 def questions(rows: list[dict[str, Any]], chance: random.Random) -> dict[str, dict[str, Any]]:

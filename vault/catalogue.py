@@ -57,6 +57,7 @@ class TagRow(Base):
     """Something that a dataset is found by: `owner:…`, `purpose:…` or `word:…`, in the order of the list."""
 
     __tablename__ = "dataset_tags"
+    __table_args__ = ({"sqlite_with_rowid": False},)  # the key is the row
 
     tag: Mapped[str] = mapped_column(String(80), primary_key=True)
     published: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)

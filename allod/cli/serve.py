@@ -28,9 +28,9 @@ def serve(
     from allod.server.serving import serving
 
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     with ExitStack() as closing:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            closing.callback(signal.signal, number, signal.signal(number, lambda *_: stop.set()))
         closing.enter_context(logging_to())
         place = closing.enter_context(serving(screen.settings, host, port, metrics_port=metrics_port))
         url = screen.settings.server_url or place.url

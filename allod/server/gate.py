@@ -102,8 +102,10 @@ class _Exchange:
 
     def __init__(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
         bounds = place.bounds
-        length = Request(scope).headers.get("content-length", "")
-        size = int(length) if length.isascii() and length.isdigit() and len(length) < 12 else BLOCKS_BODY
+        headers = Request(scope).headers
+        length = headers.get("content-length", "0")
+        is_told = length.isascii() and length.isdigit() and len(length) < 12 and "transfer-encoding" not in headers
+        size = int(length) if is_told else BLOCKS_BODY
         self._body = bounds.body + min(size, BLOCKS_BODY) / bounds.slowest
         self._until = time.monotonic() + self._body
         self._write = bounds.write

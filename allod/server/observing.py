@@ -1,7 +1,7 @@
 """Around every request: a trace id, a line in the log, the metrics, the headers that protect a browser.
 
-Promises: every answer of 400 or more is a problem document, whoever made it; an error that nobody foresaw is a 500 that
-tells the client nothing but its trace id.
+Promises: every answer of 400 or more is a problem document, whoever made it, but for what /readyz and the missing page
+say of themselves; an error that nobody foresaw is a 500 that tells the client nothing but its trace id.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "x-frame-options": "DENY",
 }
+OWN_WORDS = (problems.MEDIA_TYPE, "application/json", "text/html")  # said by a handler of ours: /readyz, the page
 YEAR = "max-age=31536000; includeSubDomains"
 
 
@@ -94,7 +95,7 @@ class _Answer:
             status = message["status"]
             headers = MutableHeaders(scope=message)
             kind = headers.get("content-type", "")
-            if status >= 400 and not kind.startswith((problems.MEDIA_TYPE, "text/html")):
+            if status >= 400 and not kind.startswith(OWN_WORDS):
                 self._is_replaced = True
                 await self.fail(HTTPException(status))
                 return

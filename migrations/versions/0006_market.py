@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("published", sa.DateTime(), nullable=False),
         sa.Column("asset", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("tag", "published", "asset", name=op.f("pk_dataset_tags")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "publications",

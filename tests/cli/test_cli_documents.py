@@ -72,6 +72,7 @@ FAILING = {
     "keeper found": (["none.json", "-o", "c.json", "--threshold", "2", "--quorum", "2"], "unavailable"),
     "keeper sign": (["none", "c.json"], "not-found"),
     "keeper serve": (["none", "--committee", "c.json", "--rpc", "x", "--deployment", "d.json"], "not-found"),
+    "serve": (["--host", "0.0.0.0"], "invalid-input"),
     "chain serve": ([], "invalid-input"),  # with ALLOD_RPC_URL set
     "chain deploy": ([], "conflict"),
 }

@@ -55,16 +55,14 @@ def refused(answer: Any, status: int, words: str) -> dict[str, Any]:
 class Owner:
     """An owner with a vault in this process; everything else goes through the API."""
 
-    def __init__(self, world: World, person: Person) -> None:
+    def __init__(self, world: World, person: Person, address: Address | None = None) -> None:
+        """`address` is that of a contract wallet which the person's key signs for."""
         self.world = world
+        self.address = address or person.account.address
         self.person = person
         self.http = person.http
         self.vault = Vault(RootKey.generate(), _vault_id(person), world.blocks)
         self.signed: list[Consent] = []
-
-    @property
-    def address(self) -> Address:
-        return self.person.account.address
 
     def terms(self, **changes: Any) -> Terms:
         values: dict[str, Any] = {
@@ -149,7 +147,7 @@ class Owner:
 
     def signed_body(self, body: Mapping[str, Any], digest: bytes) -> dict[str, Any]:
         signature = to_hex(self.person.account.sign_hash(digest))
-        return {"owner": self.person.address, "signature": signature, **body}
+        return {"owner": to_hex(self.address), "signature": signature, **body}
 
     def revoke(self, tokens: Sequence[tuple[Consent, Address]]) -> Any:
         market = self.world.market

@@ -19,9 +19,10 @@ from allod.server import app, problems, sessions
 from allod.server.forms import Form
 from allod.server.guard import Anyone
 from allod.server.logs import JsonLines, logging_to, redact
+from allod.world import World
 from core import errors
 from core.errors import AllodError, Conflict
-from tests.server.people import Person
+from tests.server.people import Person, development_world
 
 router = APIRouter(prefix="/v1")
 SECRET = "CANARY-7319-secret"
@@ -55,6 +56,13 @@ def database(caller: Anyone) -> str:
 @router.get("/teapot")
 def teapot(caller: Anyone) -> PlainTextResponse:
     return PlainTextResponse("I am a teapot", 418)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for all: what is tested here changes none."""
+    with development_world(tmp_path_factory.mktemp("world")) as world:
+        yield world
 
 
 @pytest.fixture(autouse=True)
