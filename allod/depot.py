@@ -166,8 +166,9 @@ class Depot:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.2)
 
-    def sweep(self, among: Iterable[Cid] | None = None) -> int:
-        """Delete what nobody needs, of all or among some blocks; how many were deleted."""
+    def sweep(self, among: Iterable[Cid] | None = None, owner: Address | None = None) -> int:
+        """Delete what nobody needs, of all or among some blocks, an `owner`'s; how many were deleted."""
+        self._keep_published(owner)
         if among is None:
             deleted = 0
             while count := self._sweep(None):
@@ -191,7 +192,6 @@ class Depot:
         """Give up what was sent a day ago and never committed, and delete what nobody needs; how many blocks."""
         with transaction(self.engine) as session:
             holdings.expire_uploads(session, self.clock())
-        self._keep_published()
         return self.sweep()
 
     def keep_publication(self, asset: Asset, publication: Cid) -> None:
@@ -204,10 +204,11 @@ class Depot:
             with transaction(self.engine) as session:
                 holdings.hold(session, asset, {publication: blocks})
 
-    def _keep_published(self) -> None:
-        """The same for whatever the catalogue lists."""
+    def _keep_published(self, owner: Address | None) -> None:
+        """The same for whatever the catalogue lists, of one owner or of all."""
+        query = select(PublicationRow.asset, PublicationRow.cid)
         with transaction(self.engine) as session:
-            listed = session.execute(select(PublicationRow.asset, PublicationRow.cid)).all()
+            listed = session.execute(query if owner is None else query.where(PublicationRow.owner == owner)).all()
             named = [(Asset(asset), Cid.parse(cid)) for asset, cid in listed]
             held = holdings.held_units(session, named)
         for asset, publication in named:

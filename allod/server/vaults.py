@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from allod.server import activity
@@ -16,6 +18,8 @@ from allod.server.guard import SignedIn
 from allod.vaults import Kept
 from allod.world import World
 from core.encoding import from_hex, to_hex
+from core.errors import AllodError
+from core.ids import Address
 from vault.cid import Cid
 
 router = APIRouter(prefix="/v1", tags=["vaults"])
@@ -78,9 +82,10 @@ def commit_vault(account: SignedIn, here: Here, tasks: BackgroundTasks, given: C
     proof = None if given.proof is None else from_hex(given.proof, 64)
     done = here.vaults.commit(account, Cid.parse(given.head), previous, proof, record)
     if done.dropped:
-        tasks.add_task(_sweep, here, done.dropped)
+        tasks.add_task(_sweep, here, done.dropped, account)
     return VaultOut.of(done.vault)
 
 
-def _sweep(here: World, dropped: tuple[Cid, ...]) -> None:
-    here.depot.sweep(dropped)
+def _sweep(here: World, dropped: tuple[Cid, ...], account: Address) -> None:
+    with suppress(AllodError, SQLAlchemyError):  # the commit stands; what could not be deleted now is in an hour
+        here.depot.sweep(dropped, account)

@@ -75,7 +75,7 @@ class Owner:
 
     def commit(self, head: Cid, previous: Cid | None, proof: bytes | None = None) -> None:
         done = self.server.vaults.commit(self.account, head, previous, proof)
-        self.server.depot.sweep(done.dropped)
+        self.server.depot.sweep(done.dropped, self.account)
 
     def push(self) -> int:
         """Send what the server lacks and commit; how many blocks went."""

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from allod.depot import NoRoom
+from allod.depot import NoRoom, public_blocks
 from allod.vaults import Vaults, prove
+from core.database import transaction
+from core.encoding import encode_cbor
 from core.errors import Conflict, Corrupted, Denied, InvalidInput, NotFound
 from core.ids import Address, VaultId
 from tests.uploads.conftest import Owner, Server, car
 from vault import unixfs
 from vault.blocks import MemoryBlocks
-from vault.catalogue import Catalogue
+from vault.catalogue import Catalogue, PublicationRow
 from vault.cid import DAG_CBOR, RAW, Cid
 from vault.manifest import ObjectManifest, VaultHead, encode_pages
 from vault.reachable import Incomplete
@@ -216,6 +218,38 @@ def test_what_is_removed_although_published_is_kept_while_its_dataset_is_listed(
     assert not server.store.has(payload)
     assert not server.store.has(header.card)
     assert stored(server) == {ada.vault.head_cid}
+
+
+def test_the_public_documents_of_a_published_dataset_stay_whatever_its_owner_removes(
+    server: Server, ada: Owner
+) -> None:
+    entry = ada.vault.add_bytes("a.txt", b"one")
+    payload = ada.vault.manifest(entry.object_id).payload
+    header, _ = ada.vault.build_dataset([entry.object_id], CARD)
+    rows = ada.blocks.add(DAG_CBOR, encode_cbor({"v": 1, "kind": "share-rows", "rows": [b"row"]}))
+    table = {"v": 1, "kind": "share-table", "head": b"head", "sig": bytes(64), "pages": [rows.link]}
+    fields = {
+        "v": 1,
+        "kind": "publication",
+        "header": header.cid.link,
+        "terms": ada.blocks.add(RAW, b"terms").link,
+        "shares": ada.blocks.add(DAG_CBOR, encode_cbor(table)).link,
+    }
+    publication = ada.blocks.add(DAG_CBOR, encode_cbor(fields))
+    ada.send_all()
+    ada.push()
+    row = PublicationRow(asset=b"a" * 32, terms=b"t" * 32, owner=ada.account, cid=str(publication), sequence=1)
+    with transaction(server.engine) as session:
+        session.add(row)
+    public = set(public_blocks(ada.blocks, publication))
+    ada.vault.remove(entry.object_id, even_if_published=True)
+    ada.vault.forget_dataset(header.cid.digest)
+    ada.push()
+    server.clock.pass_by(25)
+    server.depot.collect()
+    assert len(public) == 8  # publication, header, terms, card, members, manifest, table, rows
+    assert stored(server) == {*public, ada.vault.head_cid}
+    assert not server.store.has(payload)
 
 
 def test_remains_of_a_dataset_are_not_asked_for_and_an_object_listed_again_is_wanted_whole(

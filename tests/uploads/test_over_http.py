@@ -29,6 +29,8 @@ from vault.vault import Vault
 
 MIB = 1 << 20
 
+pytestmark = pytest.mark.timeout(900)  # a gibibyte and several servers, on whatever machine
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -110,7 +112,7 @@ def _restore_by_command(home: Path, folder: Path, root: RootKey) -> None:
     words = ["--words-file", str(folder / "words"), "--passphrase-file", str(folder / "passphrase")]
     command = [sys.executable, "-m", "allod", "vault", "restore", "--as", "ada", "--json", *words]
     environment = {**os.environ, "ALLOD_HOME": str(home)}
-    done = subprocess.run(command, check=False, capture_output=True, env=environment, cwd=ROOT, timeout=120)
+    done = subprocess.run(command, check=False, capture_output=True, env=environment, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["data"]["objects"] == 2
 
