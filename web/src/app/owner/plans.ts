@@ -8,7 +8,7 @@ import type { Operation } from "../../api/types.ts";
 import type { Plan } from "../stores/sheet.svelte.ts";
 import { many } from "../words.ts";
 
-export type Words = Pick<Plan, "title" | "will" | "costs" | "cannot" | "button" | "danger">;
+export type Words = Pick<Plan, "title" | "will" | "costs" | "cannot" | "button" | "danger" | "opens">;
 
 const FREE = "Nothing. Allod sends the transaction and pays its fee; you only sign.";
 export const RELEASED = "A key that was released to a job cannot be recalled, nor an adapter that was trained with it.";
@@ -35,6 +35,7 @@ export function publishing(files: number, purposes: number, open: boolean): Word
         : "Nobody may use it before you approve a request.",
     ],
     button: open ? "Sign, publish and offer" : "Sign and publish",
+    opens: true,
   };
 }
 
@@ -48,6 +49,7 @@ export function offering(title: string, purposes: number): Words {
     costs: FREE,
     cannot: ["You can end the offer at any time, with every token taken from it.", RELEASED],
     button: "Sign and offer",
+    opens: true,
   };
 }
 
@@ -62,6 +64,7 @@ export function approving(title: string, changed: boolean): Words {
     costs: FREE,
     cannot: ["You can revoke it at any time; then no further key is released.", RELEASED],
     button: "Sign the consent",
+    opens: true,
   };
 }
 

@@ -37,6 +37,7 @@ export class OfferStore extends Resource<Offerable> {
       act: (say) => owner.publish(proposal, steps, say),
       sent: () => {
         sent();
+        scrollTo(0, 0);
         void this.load();
       },
     });

@@ -8,6 +8,7 @@
 import { Problem, problemOf } from "../../api/problem.ts";
 import type { Page } from "../../api/types.ts";
 import { network } from "./network.svelte.ts";
+import { operations } from "./operations.svelte.ts";
 
 export type Phase = "loading" | "ready" | "error" | "offline";
 
@@ -48,12 +49,15 @@ export class Resource<T> {
     }
   }
 
-  /** Load now, and again whenever the server comes back after a silence. For `$effect`: returns how to stop. */
+  /**
+   * Load now, and again whenever the server comes back after a silence or an act of the owner's is over. For `$effect`:
+   * returns how to stop.
+   */
   open(): () => void {
     void this.load();
-    const stop = network.onReturn(() => void this.load());
+    const stops = [network.onReturn(() => void this.load()), operations.onOver(() => void this.load())];
     return () => {
-      stop();
+      for (const stop of stops) stop();
       this.#turn += 1;
       this.#abort?.abort();
     };

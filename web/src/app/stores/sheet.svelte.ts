@@ -16,6 +16,8 @@ export interface Plan {
   readonly cannot: readonly string[];
   readonly button: string;
   readonly danger?: boolean;
+  /** Whether it lets others read: then the sheet says where plaintext may exist. */
+  readonly opens?: boolean;
   /** Signs and sends; `say` tells what it is at. Doing it again after a failure must not do it twice. */
   act(say: (words: string) => void): Promise<Operation[]>;
   /** When the server has accepted it. */
