@@ -35,7 +35,13 @@ def of_words(words: list[str]) -> dict[str, bytes]:
     found = {}
     for at in range(len(words) - WINDOW + 1):
         part = words[at : at + WINDOW]
-        for name, between in (("spaces", " "), ("lines", "\n"), ("commas", ","), ("json", '", "'), ("tight json", '","')):
+        for name, between in (
+            ("spaces", " "),
+            ("lines", "\n"),
+            ("commas", ","),
+            ("json", '", "'),
+            ("tight json", '","'),
+        ):
             found |= of_text(f"words {at + 1}, {name}", between.join(part))
     return found
 

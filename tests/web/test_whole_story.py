@@ -8,21 +8,19 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
+from mnemonic import Mnemonic
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from allod.identities import Unlocked
 from allod.world import World
 from consent.chain.account import Account
 from consent.chain.client import Chain
 from core.errors import Refused
-from core.ids import ObjectId, VaultId
 from core.settings import Settings
 from examples import trainer as script
 from tests.allod.standing import PATIENCE, Standing, until
@@ -61,7 +59,7 @@ class Town:
         (home / "bases" / "tiny").mkdir(parents=True)
         write_tiny_base(home / "bases" / "tiny")
         self.passphrase = folder / "passphrase"
-        self.passphrase.write_text(walking.PASSPHRASE + "\n")
+        self.passphrase.write_text("another one, for the command line\n")
         self.up = Standing(home, self.passphrase)
 
     @property
@@ -87,7 +85,9 @@ class Town:
         recipe = ["--base", "tiny", "--epochs", str(EPOCHS), "--recipe", json.dumps(NUMBERS), "--fee", "500"]
         command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "trainer.py"), *asked, *recipe]
         command += ["--message", "May we?", "--out", str(out)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        return subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
 
     def by_hand(self, words: Path) -> script.Trainer:
         """The trainer's client in this process, signed in."""
@@ -187,14 +187,25 @@ def secrets_of(town: Town, words: list[str]) -> dict[str, bytes]:
     found |= searching.of_text("passphrase", walking.PASSPHRASE)
     found |= searching.of_bytes("account's key", root.evm_key())
     found |= searching.of_bytes("signing key", root.signing_key().private_bytes_raw())
-    raw = root._key
-    found |= searching.of_bytes("root key", raw)
+    found |= searching.of_bytes("root key", bytes(Mnemonic("english").to_entropy(" ".join(words))))
     with World(Settings(home=town.up.home, rpc_url=town.rpc)) as world:
         vault = Vault.restore(" ".join(words), world.blocks)
         for entry in vault.entries():
             found |= searching.of_bytes(f"key of {entry.name}", vault.dek(entry.object_id))
-            found |= searching.of_text("file name", entry.name)
-    return found
+            found |= searching.of_text(f"name of {entry.name}", entry.name)
+    return found | searching.of_text("text", "CANARY-")
+
+
+def until_row(page: Page, title: str, state: str) -> None:
+    """Load the page anew until the row says so."""
+    deadline = time.monotonic() + PATIENCE
+    row = page.get_by_role("row", name=re.compile(re.escape(title)))
+    row.wait_for()
+    while state not in row.inner_text():
+        assert time.monotonic() < deadline, "it never came true"
+        page.reload()
+        walking.unlock(page)
+        row.wait_for()
 
 
 def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> None:
@@ -212,12 +223,12 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     assert words != first
 
     # Upload.
-    ada = canary_file("ada")
-    walking.upload(page, ada, canary_file("bee"))
+    file = canary_file("ada")
+    walking.upload(page, file, canary_file("bee"))
     shot(page, "03-uploaded")
     walking.go(page, "Files")
     shot(page, "04-files")
-    page.get_by_role("link", name=ada["name"]).click()
+    page.get_by_role("link", name=file["name"]).click()
     expect(page.get_by_text("CANARY-ada-0", exact=False).first).to_be_visible()
     shot(page, "05-preview")
     page.reload()
@@ -225,11 +236,11 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     expect(page.get_by_text(f"CANARY-ada-{LINES - 1}", exact=False)).to_be_visible()
 
     # Publish: reload in the sheet, a cut connection, a lost answer.
-    publish(page, ada["name"], "Ada's stones")
+    publish(page, file["name"], "Ada's stones")
     shot(page, "06-sheet")
     page.reload()
     walking.unlock(page)
-    publish(page, ada["name"], "Ada's stones")
+    publish(page, file["name"], "Ada's stones")
     sheet = page.get_by_role("dialog")
     Once(page, "POST", "/v1/datasets", lose_answer=True)
     sheet.get_by_role("button", name="Sign and publish").click()
@@ -272,7 +283,9 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
 
         # In escrow while it runs.
         walking.go(page, "Earnings")
-        expect(page.get_by_role("row", name=re.compile("Ada's stones"))).to_contain_text(re.compile("in escrow|claimable"))
+        expect(page.get_by_role("row", name=re.compile("Ada's stones"))).to_contain_text(
+            re.compile("in escrow|claimable")
+        )
         shot(page, "13-in-escrow")
         finished = told(process, "done")
         assert finished["outcome"] == "published", finished
@@ -281,12 +294,10 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     finally:
         process.kill()
         process.communicate()
-
-    # Claimable, then paid.
-    reload_until(page, lambda: expect(page.get_by_role("row", name=re.compile("Ada's stones"))).to_contain_text("claimable", timeout=2000))
+    until_row(page, "Ada's stones", "claimable")
     shot(page, "14-claimable")
     page.get_by_role("button", name="Claim it").click()
-    page.reload()
+    page.reload()  # with the sheet open and nothing signed
     walking.unlock(page)
     page.get_by_role("button", name="Claim it").click()
     walking.finish(page, "Claim")
@@ -294,18 +305,204 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     done(page)
     expect(page.get_by_role("row", name=re.compile("Ada's stones"))).to_contain_text("paid")
     shot(page, "16-paid")
-    assert quoted["total"]
-    assert job_id
+    expect(page.get_by_role("button", name="Claim it")).to_be_disabled()
+
+    walking.go(page, "Consents")
+    page.get_by_text("1 job trained").click()
+    expect(page.get_by_text("adapter made; it stays with the trainer")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("Ada's stones"))).to_contain_text("2 uses")
+    shot(page, "17-consents")
+    a_second_device(town, browser, words, file["name"])
+
+    # Revoked: final, said by every keeper, and the trainer's next job is refused.
+    by_hand = town.by_hand(tess)
+    (held,) = by_hand.get("/v1/consents", role="trainer")["data"]
+    page.get_by_role("button", name=re.compile("^Revoke the consent")).click()
+    sheet = page.get_by_role("dialog")
+    sheet.get_by_role("button", name="Revoke", exact=True).click()
+    sheet.get_by_role("list", name="How far it is").wait_for()
+    page.reload()
+    walking.unlock(page)
+    expect(page.get_by_text("None is live")).to_be_visible()
+    until(lambda: by_hand.get("/v1/consents", role="trainer")["data"][0]["tokens"][0]["status"] == "burned")
+    shot(page, "19-revoked")
+    with pytest.raises(Refused, match="do not serve"):
+        by_hand.quote([held["tokens"][0]["id"]], {"base": "tiny", "purpose": PURPOSE, "epochs": EPOCHS, **NUMBERS}, 500)
+    by_hand.close()
+    walking.go(page, "Activity")
+    expect(page.get_by_text("You approved a request").first).to_be_visible()
+    shot(page, "20-activity")
+
+    a_stranger_verifies(town, browser, job_id)
+    the_server_saw_nothing(town, secrets_of(town, words) | searching.of_words(first))
 
 
-def reload_until(page: Page, look: Callable[[], None]) -> None:
-    """Look, and load the page anew until it is so."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            look()
-            return
-        except AssertionError:
-            assert time.monotonic() < deadline, "it never came true"
+def a_second_device(town: Town, browser: Browser, words: list[str], file: str) -> None:
+    """The words alone bring everything back in another browser."""
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.set_default_timeout(MILLISECONDS)
+        page.goto(f"{town.url}/start")
+        page.get_by_role("button", name="Restore a vault").click()
+        page.get_by_label("Your 24 words").fill(" ".join(words))
+        page.get_by_role("button", name="Continue").click()
+        walking.choose_passphrase(page, "Restore my vault")
+        expect(page.get_by_role("link", name=file)).to_be_visible()
+        walking.go(page, "Consents")
+        expect(page.get_by_role("row", name=re.compile("Ada's stones"))).to_contain_text("1 job trained")
+        walking.go(page, "Earnings")
+        expect(page.get_by_role("row", name=re.compile("Ada's stones"))).to_contain_text("paid")
+        shot(page, "18-second-device")
+    finally:
+        context.close()
+
+
+def a_stranger_verifies(town: Town, browser: Browser, job_id: str) -> None:
+    """Without an account: every sentence holds, and one does not once the runner's disk was tampered with."""
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.set_default_timeout(MILLISECONDS)
+        page.goto(f"{town.url}/verify/{job_id}")
+        expect(page.get_by_role("heading", name="Verified: every sentence holds")).to_be_visible()
+        assert page.get_by_text("Holds:", exact=True).count() >= 8
+        assert page.get_by_text("Does not hold:").count() == 0
+        shot(page, "21-verified")
+        (weights,) = (town.up.home / "bundles").glob("*/adapter/adapter_model.safetensors")
+        true = weights.read_bytes()
+        weights.write_bytes(true[:-1] + bytes([true[-1] ^ 1]))
         page.reload()
-        walking.unlock(page)
+        expect(page.get_by_role("heading", name="Not verified: a sentence does not hold")).to_be_visible()
+        assert page.get_by_text("Does not hold:").count() == 1
+        shot(page, "22-tampered")
+        weights.write_bytes(true)
+        page.reload()
+        expect(page.get_by_role("heading", name="Verified: every sentence holds")).to_be_visible()
+    finally:
+        context.close()
+
+
+def the_server_saw_nothing(town: Town, secrets: dict[str, bytes]) -> None:
+    """Neither on its disk nor in its processes' environments; and the search finds what is there."""
+    assert searching.in_folder(town.up.home, secrets) == []
+    assert searching.in_processes([town.up.process.pid, *town.up.children().values()], secrets) == []
+    planted = town.up.home / "logs" / "planted"
+    planted.write_bytes(b"{" + secrets["root key, base64 +1"] + b"}")
+    assert searching.in_folder(town.up.home / "logs", secrets) == ["planted: root key, base64 +1"]
+    planted.unlink()
+
+
+def test_an_upload_goes_on_when_the_server_was_killed_and_when_the_page_was_reloaded(town: Town, page: Page) -> None:
+    walking.make_vault(page, town.url)
+    path = town.folder / "long.txt"
+    path.write_text("".join(f"Entry {number}: wind from the west, nothing seen.\n\n" for number in range(400_000)))
+    assert path.stat().st_size > 17 << 20
+    sent: list[int] = []
+
+    def meet(route: Route) -> None:
+        sent.append(len(route.request.post_data_buffer or b""))
+        if len(sent) == 2:
+            os.kill(town.up.children()["server"], signal.SIGKILL)
+        route.fallback()
+
+    page.route("**/v1/blocks", meet)
+    page.get_by_label("Files to upload").set_input_files(path)
+    page.get_by_role("heading", name="Sealed and stored (1)").wait_for()  # by itself, once the server is back
+    assert sum(sent[2:]) < path.stat().st_size, sent
+    shot(page, "30-after-a-kill")
+
+    page.unroute("**/v1/blocks")
+    held: list[Route] = []
+    page.route("**/v1/blocks", held.append)
+    other = town.folder / "longer.txt"
+    other.write_text(path.read_text() + "And one more.\n")
+    page.get_by_label("Files to upload").set_input_files(other)
+    page.wait_for_function("true")
+    while not held:
+        page.wait_for_event("request", predicate=lambda request: request.url.endswith("/v1/blocks"))
+    page.reload()
+    page.unroute("**/v1/blocks")
+    walking.unlock(page)
+    expect(page.get_by_role("heading", name="Unfinished from before")).to_be_visible()
+    shot(page, "31-unfinished")
+    page.get_by_label("Files to upload").set_input_files(other)
+    page.get_by_role("heading", name="Sealed and stored (1)").wait_for()
+    walking.go(page, "Files")
+    expect(page.get_by_role("row", name=re.compile("long.*txt"))).to_have_count(2)
+
+
+def test_a_wallet_signs_in_and_signs_typed_data(town: Town, context: BrowserContext, page: Page) -> None:
+    with Chain.http(town.rpc) as chain:
+        wallet = Wallet(bytes([7]) * 32, chain.chain_id)
+    wallet.announce(context)
+    walking.make_vault(page, town.url, wallet=NAME)
+    assert len(wallet.texts) == 1
+    assert town.url.partition("://")[2] in wallet.texts[0]
+    walking.upload(page, text_file("wallet.txt", "The lamp stands on the third step.\n"))
+    publish(page, "wallet.txt", "A wallet's notes", openly=True)
+    wallet.declines = True
+    page.get_by_role("dialog").get_by_role("button", name="Sign, publish and offer").click()
+    page.get_by_role("dialog").get_by_role("button", name="Try again").wait_for()
+    shot(page, "40-declined")
+    walking.finish(page, "Try again")
+    done(page)
+    assert [one["primaryType"] for one in wallet.signed] == ["Register", "Consent"]
+    assert {one["message"]["owner"].lower() for one in wallet.signed} == {wallet.address}
+
+    tom = town.by_hand(town.trainer("tom"))
+    assert tom.consent_for(tom.find("wallet", PURPOSE), PURPOSE, 1, "")  # takes the offer, on chain
+    tom.close()
+    page.reload()
+    walking.unlock(page)
+    assert len(wallet.texts) == 1  # the session still stands
+    walking.go(page, "Consents")
+    expect(page.get_by_text("1 trainer took it")).to_be_visible()
+    shot(page, "41-offer-taken")
+    page.get_by_role("button", name="Revoke everything").click()
+    walking.finish(page, "Revoke everything")
+    done(page)
+    expect(page.get_by_text("None is live")).to_be_visible()
+    assert wallet.signed[-1]["primaryType"] == "RevokeAll"
+
+
+def test_the_command_line_beside_the_page(town: Town, page: Page) -> None:
+    words = walking.make_vault(page, town.url)
+    first = text_file("first.txt", "From the page.\n")
+    walking.upload(page, first)
+    kit, out = town.folder / "cleo.words", town.folder / "out.txt"
+    kit.write_text(" ".join(words))
+    cleo = ("--as", "cleo")
+    back = town.up.allod("vault", "restore", "--words-file", str(kit), *cleo)
+    assert back["objects"] == 1
+    town.up.allod("vault", "get", "first.txt", "-o", str(out), *cleo)
+    assert out.read_bytes() == first["buffer"]
+
+    # What the command line adds is in the page; and the page goes on from there without having looked.
+    (town.folder / "second.txt").write_text("From the command line.\n")
+    town.up.allod("vault", "add", str(town.folder / "second.txt"), *cleo)
+    walking.upload(page, first, text_file("third.txt", "From the page again.\n"))
+    walking.go(page, "Files")
+    for name in ("first.txt", "second.txt", "third.txt"):
+        expect(page.get_by_role("link", name=name)).to_be_visible()
+
+    # Both at once.
+    walking.go(page, "Files")
+    page.get_by_role("link", name="Upload files").click()
+    for number in range(3):
+        path = town.folder / f"cli-{number}.txt"
+        path.write_text(f"Number {number} from the command line.\n" * 20_000)
+        adding = town.up.command("vault", "add", str(path), *cleo)
+        for piece in range(4):
+            file = text_file(f"page-{number}-{piece}.txt", f"Number {number} {piece} from the page.\n")
+            page.get_by_label("Files to upload").set_input_files([file])
+            page.get_by_text(f"page-{number}-{piece}.txt").wait_for()
+        town.up.finish(adding)
+    expected = {"first.txt", "second.txt", "third.txt"} | {f"cli-{number}.txt" for number in range(3)}
+    expected |= {f"page-{number}-{piece}.txt" for number in range(3) for piece in range(4)}
+    page.get_by_role("heading", name=re.compile(r"Sealed and stored \(1[0-9]\)")).wait_for()
+    walking.go(page, "Files")
+    for name in sorted(expected):
+        expect(page.get_by_role("link", name=name)).to_be_visible()
+    listed = town.up.allod("vault", "list", *cleo)["objects"]
+    assert sorted(one["name"] for one in listed) == sorted(expected)
