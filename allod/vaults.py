@@ -23,13 +23,12 @@ from allod.holdings import VaultRow
 from core.database import exclusively, transaction
 from core.errors import AllodError, Conflict, Corrupted, Denied, InvalidInput, NotFound
 from core.ids import Address, VaultId
-from vault.catalogue import HeadRow
+from vault.catalogue import HEADS_LOCK, HeadRow
 from vault.cid import DAG_CBOR, Cid
 from vault.manifest import VaultHead
 from vault.reachable import Reach, incomplete, reach
 
 PROOF_CONTEXT = b"allod/vault-account/v1\0"
-_LOCK_NUMBER = int.from_bytes(b"vaults", "big")
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class Vaults:
                     holdings.note_arrival(session, cid, len(head.encode()))
             depot.put(cid, head.encode())
             try:
-                with exclusively(depot.engine, _LOCK_NUMBER) as session:
+                with exclusively(depot.engine, HEADS_LOCK) as session:
                     now = self._check(session, account, cid, previous, head, proved)
                     if now != found and not (now is not None and now.cid == cid):
                         raise _outrun(now)

@@ -413,14 +413,11 @@ def test_an_upload_goes_on_when_the_server_was_killed_and_when_the_page_was_relo
     shot(page, "30-after-a-kill")
 
     page.unroute("**/v1/blocks")
-    held: list[Route] = []
-    page.route("**/v1/blocks", held.append)
     other = town.folder / "longer.txt"
     other.write_text(path.read_text() + "And one more.\n")
-    page.get_by_label("Files to upload").set_input_files(other)
-    page.wait_for_function("true")
-    while not held:
-        page.wait_for_event("request", predicate=lambda request: request.url.endswith("/v1/blocks"))
+    page.route("**/v1/blocks", lambda _: None)  # never answered
+    with page.expect_request("**/v1/blocks"):
+        page.get_by_label("Files to upload").set_input_files(other)
     page.reload()
     page.unroute("**/v1/blocks")
     walking.unlock(page)
