@@ -53,15 +53,15 @@ class Beside:
                 "mirror": partial(Mirror, settings, engine, open_world),
             }
             self._closing = stack.pop_all()
+        self._looked = {name: threading.Event() for name in self._make}
         self._threads = [self._thread(name) for name in self._make]
         for thread in self._threads:
             thread.start()
 
-    def look(self) -> None:
-        """Look once, now, as far as nobody else does it already: then no order waits that came before."""
-        for name, make in self._make.items():
-            with suppress(Busy, AllodError, OSError, OperationalError), self._lock(name):
-                make().tend()
+    def await_look(self) -> None:
+        """Wait until both have looked once, or another worker of this home does it: no older order waits then."""
+        for looked in self._looked.values():
+            looked.wait()
 
     def close(self) -> None:
         """End both soon; what the mirror has not copied yet is copied."""
@@ -94,6 +94,7 @@ class Beside:
                     tended = self._make[name]()
                     while not self._stop.is_set():
                         tended.tend()
+                        self._looked[name].set()
                         self._stop.wait(self._look)
             except Busy:
                 pass  # another worker of this home does it
@@ -101,4 +102,5 @@ class Beside:
                 _log.warning("the %s waits: %s", name, type(error).__name__)
             except Exception as error:
                 _log.error("the %s failed: %s", name, type(error).__name__)
+            self._looked[name].set()
             self._stop.wait(self._look)

@@ -17,14 +17,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from allod import holdings
 from core.database import transaction, utc_now
-from core.errors import AllodError, Busy, Corrupted, InvalidInput, NotFound, Unavailable
+from core.errors import AllodError, Busy, Corrupted, Denied, InvalidInput, NotFound, Unavailable
 from core.ids import Address, Asset
 from vault.blocks import BlockStore
 from vault.car import Car
@@ -40,6 +40,7 @@ PART = 16 << 20  # bytes of one CAR
 QUESTION = 1000  # CIDs asked for at once
 HEADS = 8  # that may wait for an account's commit
 WAIT = 30.0  # seconds for another program that writes
+_PUBLIC = 256 << 20  # bytes of one publication's documents, which count against no vault
 _HOUR = 3600.0
 _SWEEP = 256  # blocks deleted in one flush
 
@@ -62,6 +63,29 @@ class Taken:
     bytes: int
 
 
+class _Told:
+    """A store whose failures are told to clients without a word about this server's insides; the log has those."""
+
+    def __init__(self, store: BlockStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method = getattr(self._store, name)
+
+        def call(*given: object) -> object:
+            try:
+                return method(*given)
+            except (Denied, Unavailable) as error:
+                _LOG.warning("The block store failed: %s", error.message)
+                raise Unavailable(
+                    "This server's block store does not work now.",
+                    hint="Try again in a minute; what was stored is safe.",
+                    retry_after=10,
+                ) from None
+
+        return call
+
+
 class Depot:
     """The door to `blocks`, which this process writes to through nothing else. Safe to use from several threads."""
 
@@ -76,7 +100,7 @@ class Depot:
     ) -> None:
         """`limit` is how many bytes an account may have sent without committing them."""
         self.engine = engine
-        self.blocks = blocks
+        self.blocks = cast(BlockStore, _Told(blocks))
         self.clock = clock
         self._limit = limit
         self._wait = wait
@@ -99,11 +123,10 @@ class Depot:
         with self.writing() as store:
             absent = store.missing(sizes)
             with transaction(self.engine) as session:
-                fresh = sizes.keys() - holdings.among_uploads(session, account, sizes)
-                self._check_room(
-                    holdings.waiting_bytes(session, account) + sum(sizes[cid] for cid in fresh), "not committed yet"
-                )
-                new = [cid for cid in absent if cid in blocks or cid in fresh]
+                waiting = holdings.among_uploads(session, account, sizes)
+                more = sum(size for cid, size in sizes.items() if cid not in waiting)
+                self._check_room(holdings.waiting_bytes(session, account) + more)
+                new = [cid for cid in absent if cid in blocks or cid not in waiting]
                 arriving = [cid for cid in absent if cid in blocks]
                 holdings.note_uploads(session, account, {cid: sizes[cid] for cid in blocks}, arriving, now)
                 for cid, data in heads.items():
@@ -112,10 +135,10 @@ class Depot:
             store.flush()
         return Taken(len(new), len(sizes) - len(new), sum(sizes[cid] for cid in new))
 
-    def _check_room(self, size: int, what: str) -> None:
+    def _check_room(self, size: int) -> None:
         if size > self._limit:
             raise NoRoom(
-                f"This account would have {size} bytes here that are {what}; at most {self._limit} are kept.",
+                f"This account would have {size} bytes here that are not committed; at most {self._limit} are kept.",
                 hint="Commit what was sent, then send the rest; what is not committed goes after a day.",
                 limit=self._limit,
             )
@@ -259,10 +282,15 @@ def _read(part: bytes) -> tuple[dict[Cid, bytes], dict[Cid, bytes]]:
 def public_blocks(blocks: BlockStore, publication: Cid) -> dict[Cid, int]:
     """The blocks of a published dataset that are public for good, with their sizes; payloads are not among them."""
     found: dict[Cid, int] = {}
+    total = 0
 
     def read(cid: Cid) -> bytes:
+        nonlocal total
         data = blocks.get(cid)
         found[cid] = len(data)
+        total += len(data)
+        if total > _PUBLIC:
+            raise InvalidInput(f"A publication's documents have more than {_PUBLIC} bytes.", hint="Divide the dataset.")
         return data
 
     members = read_document(read(publication), "publication", ("header", "terms", "shares"))

@@ -76,6 +76,7 @@ def main() -> int:
     rows = [
         *measured("bench.seal", *sizes),
         *measured("bench.upload", *upload),
+        *measured("bench.browser", *files),
         *measured("bench.kubo", *files),
         *measured("bench.index", *consents),
         *measured("bench.catalogue", *datasets),

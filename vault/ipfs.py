@@ -14,7 +14,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -24,9 +24,10 @@ from ipfshttpclient import exceptions
 from ipfshttpclient.http_requests import ClientSync
 
 from core.errors import Corrupted, Denied, InvalidInput, Unavailable
+from vault.blocklist import raw
 from vault.blocks import MAX_BLOCK, Data, verify_block
 from vault.car import encode_frame, encode_header
-from vault.cid import DAG_CBOR, RAW, Cid
+from vault.cid import DAG_CBOR, Cid
 from vault.wire import Away, KuboError, Upload, printable, read_chunks
 
 OLDEST, NEWEST = (0, 40), (0, 43)  # versions between which the suite passes
@@ -256,21 +257,26 @@ class Kubo:
                 found.add(cid)
         return found
 
+    def pin_new(self, cid: Cid, data: Data) -> None:
+        """Store a dag-cbor node and pin it with what it links, there or not: garbage collection leaves that alone."""
+        form = {"cid-codec": "dag-cbor", "mhtype": "sha2-256", "mhlen": "-1"}
+        (reply,) = self._json("block/put", [], form | {"pin": "true", "allow-big-block": "true"}, [data], count=1)
+        if reply != {"Key": str(cid), "Size": memoryview(data).nbytes}:
+            raise self._nonsense("it acknowledges another block than the one sent")
+
     def pin(self, cid: Cid) -> None:
-        """Pin a node with all below it and make both durable; `KuboError` if something of it is missing."""
+        """Pin a node with all below it, which the node reads; `KuboError` if something of it is missing."""
         self._pin_call("pin/add", [cid], {"recursive": "true", "fast-provide-root": "false"})
 
-    def move_pin(self, old: Cid, new: Cid) -> None:
-        """Pin `new` in place of `old`, which spares the node looking at what they share. Twice is a `KuboError`."""
-        self._pin_call("pin/update", [old, new], {"unpin": "true", "fast-provide-root": "false"})
-
-    def unpin(self, cid: Cid) -> None:
-        """Take a pin away; nothing happens if there is none."""
+    def unpin(self, cids: Collection[Cid]) -> None:
+        """Take pins away; nothing happens for those that there are not."""
         try:
-            self._pin_call("pin/rm", [cid], {"recursive": "true"})
+            self._pin_call("pin/rm", cids, {"recursive": "true"})
         except KuboError as error:
             if not error.means_absent:
                 raise
+            for cid in cids if len(cids) > 1 else ():  # the node stopped at the first that is not there
+                self.unpin([cid])
 
     def is_pinned(self, cid: Cid) -> bool:
         """Whether a pin holds the node under just this CID."""
@@ -286,9 +292,8 @@ class Kubo:
         """Remove blocks from the node's disk, those that it has and that no pin holds under their raw CIDs."""
         self._json("block/rm", [str(raw(cid)) for cid in cids], {"force": "true", "quiet": "false"})
 
-    def _pin_call(self, path: str, cids: Sequence[Cid], options: dict[str, str]) -> None:
-        args = [str(cid) for cid in cids]
-        (reply,) = self._json(path, args, options, count=1)
+    def _pin_call(self, path: str, cids: Collection[Cid], options: dict[str, str]) -> None:
+        (reply,) = self._json(path, args := [str(cid) for cid in cids], options, count=1)
         if reply.get("Pins") != args:
             raise self._nonsense("it acknowledges another pin than the one asked for")
 
@@ -443,8 +448,3 @@ def _gateway_url(value: object, address: str) -> str | None:
             name = host["name"]
             return f"http://[{name}]:{found['port']}" if ":" in name else f"http://{name}:{found['port']}"
     return None
-
-
-def raw(cid: Cid) -> Cid:
-    """The CID under which kubo stores a block's bytes without looking into them."""
-    return Cid(RAW, cid.digest)

@@ -12,28 +12,29 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import secrets
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Set
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
-from core.errors import AllodError, Conflict, Corrupted, InvalidInput, Unavailable
+from core.errors import AllodError, Conflict, Corrupted, Unavailable
 from core.files import Lock
-from vault.blocklist import FULL, decode_list, encode_list
+from vault.blocklist import FULL
 from vault.blocks import MAX_BLOCK, Data, absent, check_size, verify_block
 from vault.car import Car
-from vault.cid import RAW, Cid
-from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Kubo, raw
+from vault.cid import Cid
+from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Kubo
+from vault.pinnedlists import PinnedLists, read_back
+from vault.segments import SEGMENT
 from vault.wire import Away, KuboError, Stream
 
-BATCH = 32 << 20  # bytes sent to the node at once; each batch costs it some syncs of its disk
+BATCH = 32 << 20  # bytes sent to the node at once
 _FLYING = 2  # batches under way, besides the one being filled
 _READ = 256 << 10
-_REMOVALS = 64  # blocks in one request
-_LOOKS = 500_000  # entries of lists; for each block that it removes, kubo looks through all of them
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,33 +57,30 @@ class KuboStore:
         self._lock = Lock(lock, what="The block store on kubo")
         # Held by callers, also while they wait for a batch to land; workers never take it.
         self._mutex = threading.RLock()
-        self._buffer: dict[Cid, bytes] = {}
+        self._lists = PinnedLists(self._kubo)
+        self._memory = _Memory()
+        self._buffer: dict[Cid, Data] = {}
         self._size = 0
-        self._flights: deque[tuple[dict[Cid, bytes], Future[None]]] = deque()
+        self._flights: deque[tuple[dict[Cid, Data], Future[Cid]]] = deque()
+        self._arrived: set[Cid] = set()  # on the node, and on no list yet
+        self._announced: list[Cid] = []  # what keeps them there
         self._workers: ThreadPoolExecutor | None = None
         self._doomed: set[Cid] = set()
         self._damaged: set[Cid] = set()
         self._writing = self._lost = self._closed = self._met = False
-        # Held while pins change or are read, by callers and workers.
-        self._chain = threading.Lock()
-        self._lists: dict[Cid, Set[Cid]] = {}
-        self._where: dict[Cid, Cid] = {}  # a block's list; read without the lock, which dicts allow
-        self._foreign: set[Cid] = set()  # pinned, but no lists
-        self._open: Cid | None = None  # the list that grows
-        self._replaced: set[Cid] = set()  # lists that are not pinned any more, to be removed
 
     # What every block store does.
 
     def add(self, codec: int, data: Data) -> Cid:
         check_size(data)
-        kept = bytes(data)
+        kept = self._memory.copy(data)
         cid = Cid.of(codec, kept)
         self._keep(cid, kept)
         return cid
 
     def put(self, cid: Cid, data: Data) -> None:
         check_size(data)
-        kept = bytes(data)
+        kept = self._memory.copy(data)
         verify_block(cid, kept)
         self._keep(cid, kept)
 
@@ -93,8 +91,8 @@ class KuboStore:
     def get(self, cid: Cid) -> bytes:
         with self._mutex:
             kept = self._unsent(cid)
-        if kept is not None:
-            return kept
+            if kept is not None:
+                return bytes(kept)
         if not self.has(cid):
             raise absent(cid)
         for attempt in (1, 2):
@@ -129,8 +127,8 @@ class KuboStore:
         with self._mutex:
             self._begin_reading()
             self._refresh()
-            held = dict.fromkeys(cid for cid in list(self._where) if cid not in self._doomed)
-            for batch in (self._buffer, *(batch for batch, _ in self._flights)):
+            held = dict.fromkeys(cid for cid in self._lists.where if cid not in self._doomed)
+            for batch in (self._arrived, self._buffer, *(batch for batch, _ in self._flights)):
                 held.update(dict.fromkeys(batch))
         return (cid for cid in held if codec is None or cid.codec == codec)
 
@@ -142,7 +140,10 @@ class KuboStore:
             self._land_all()
             dropped = self._buffer.pop(cid, None)
             self._size -= len(dropped or b"")
-            if cid in self._where:
+            if cid in self._arrived:
+                self._arrived.discard(cid)
+                self._lists.leave(cid)
+            if cid in self._lists.where:
                 self._doomed.add(cid)
 
     def flush(self) -> None:
@@ -152,14 +153,13 @@ class KuboStore:
                 return
             with self._all_or_nothing(told=True):
                 self._ship()
-                self._land_all()
-                with self._chain:
-                    self._bury()
-                    self._read_back()
+                self._enlist()
+                self._lists.strike(self._doomed)
+                self._lists.read_back()
             self._release()
             # What was put is safe; this only makes room.
             with contextlib.suppress(AllodError, KuboError), self._kubo.impatient():
-                self._sweep()
+                self._lists.sweep()
 
     def close(self) -> None:
         with self._mutex:
@@ -209,8 +209,8 @@ class KuboStore:
         """
         self.flush()
         wanted = set(self.cids())
-        with self._chain:
-            lists = dict(self._lists)
+        with self._mutex:
+            lists = dict(self._lists.lists)
         for root, entries in lists.items():
             left = {cid for cid in entries if cid in wanted}
             by_digest: dict[bytes, list[Cid]] = {}
@@ -239,56 +239,22 @@ class KuboStore:
             self._met = True
             self._refresh()
 
-    def _unsent(self, cid: Cid) -> bytes | None:
+    def _unsent(self, cid: Cid) -> Data | None:
         return next((b[cid] for b in (self._buffer, *(batch for batch, _ in self._flights)) if cid in b), None)
 
     def _knows(self, cid: Cid) -> bool:
-        return self._unsent(cid) is not None or (cid in self._where and cid not in self._doomed)
+        listed = cid in self._lists.where and cid not in self._doomed
+        return listed or cid in self._arrived or self._unsent(cid) is not None
 
     def _refresh(self) -> None:
-        with self._chain:
-            self._look()
-
-    # The lists that we know. All of it under the chain lock.
-
-    def _look(self) -> None:
-        """Take notice of what is pinned now, by whomever."""
         try:
-            pinned = self._kubo.pins()
+            self._lists.look()
         except KuboError as error:
             raise _failed("list its pins", error) from None
-        for gone in self._lists.keys() - pinned:
-            self._forget(gone)
-        for root in pinned - self._lists.keys() - self._foreign:
-            with contextlib.suppress(KuboError):  # unpinned meanwhile, or damaged
-                try:
-                    block = self._kubo.block(root)
-                    verify_block(root, block)
-                    self._learn(root, decode_list(block))
-                except InvalidInput:
-                    self._foreign.add(root)
-                except Corrupted:
-                    _LOG.warning("kubo pins %s, and what it gives out for it is something else.", root)
-
-    def _learn(self, root: Cid, entries: Set[Cid]) -> None:
-        self._lists[root] = entries
-        for cid in entries:
-            self._where[cid] = root
-
-    def _forget(self, root: Cid) -> None:
-        for cid in self._lists.pop(root):
-            if self._where[cid] == root:
-                other = next((other for other, entries in self._lists.items() if cid in entries), None)
-                if other is None:
-                    del self._where[cid]
-                else:
-                    self._where[cid] = other
-        if self._open == root:
-            self._open = None
 
     # Writing. Under the mutex.
 
-    def _keep(self, cid: Cid, data: bytes) -> None:
+    def _keep(self, cid: Cid, data: Data) -> None:
         with self._mutex, self._all_or_nothing():
             self._begin_writing()
             if self._knows(cid) and cid not in self._damaged:
@@ -310,9 +276,7 @@ class KuboStore:
         self._lock.acquire()
         self._writing = True
         self._refresh()
-        with self._chain:
-            smallest = min(self._lists, key=lambda root: (len(self._lists[root]), root), default=None)
-            self._open = smallest if smallest is not None and len(self._lists[smallest]) < FULL else None
+        self._lists.begin()
 
     def _ship(self) -> None:
         """Send what was collected, in another thread."""
@@ -320,19 +284,41 @@ class KuboStore:
             return
         while len(self._flights) >= _FLYING:
             self._land()
+        if len(self._arrived) + len(self._buffer) + sum(len(batch) for batch, _ in self._flights) > FULL:
+            self._enlist()
         if self._workers is None:
             self._workers = ThreadPoolExecutor(_FLYING, "kubo")
         batch = self._buffer
         self._buffer, self._size = {}, 0
         self._flights.append((batch, self._workers.submit(self._send, batch)))
 
+    def _send(self, batch: dict[Cid, Data]) -> Cid:
+        """Bring a batch to the node, which keeps it for the announcement that is returned. In a worker.
+
+        One of its blocks is asked for again: a node that acknowledges and does not store is found out.
+        """
+        announcement = self._lists.announce(batch)
+        self._kubo.send(batch.items())
+        read_back(self._kubo, secrets.choice(list(batch)))
+        return announcement
+
     def _land(self) -> None:
-        self._flights[0][1].result()
+        batch, future = self._flights[0]
+        self._announced.append(future.result())
+        self._arrived.update(batch)
         self._flights.popleft()
+        self._memory.reuse(batch.values())
 
     def _land_all(self) -> None:
         while self._flights:
             self._land()
+
+    def _enlist(self) -> None:
+        """Put all that was sent on a list."""
+        self._land_all()
+        if self._announced:
+            self._lists.enlist(self._arrived, self._announced)
+        self._arrived, self._announced = set(), []
 
     @contextlib.contextmanager
     def _all_or_nothing(self, *, told: bool = False) -> Generator[None]:
@@ -352,7 +338,7 @@ class KuboStore:
             raise Unavailable("Blocks put before an earlier failure of kubo are not stored.", hint="Put them again.")
 
     def _abandon(self, told: bool) -> None:
-        self._lost = not told and (self._lost or bool(self._buffer or self._flights or self._doomed))
+        self._lost = not told and (self._lost or bool(self._buffer or self._flights or self._arrived or self._doomed))
         for _, future in self._flights:
             future.cancel()
         with self._kubo.impatient():
@@ -361,86 +347,43 @@ class KuboStore:
                     future.result()
         self._flights.clear()
         self._buffer, self._size = {}, 0
+        self._arrived, self._announced = set(), []
         self._release()
 
     def _release(self) -> None:
         self._doomed.clear()
+        self._memory.clear()
         self._writing = False
         self._lock.release()
 
-    # Sending. In workers, or in `flush` when none is at work.
 
-    def _send(self, batch: dict[Cid, bytes]) -> None:
-        """Bring a batch to the node and pin it. Its bytes are at hand until both are done."""
-        self._kubo.send(batch.items())
-        with self._chain:
-            before = self._open if self._open in self._lists else None
-            entries = self._lists[before] if before is not None else frozenset()
-            if len(entries) + len(batch) > FULL:
-                before, entries = None, frozenset()
-            try:
-                self._open = self._pin(before, {*entries, *batch})
-            except KuboError:
-                # Collected before it was pinned, or the list was changed by somebody else: once more, alone.
-                self._kubo.send(batch.items())
-                self._open = self._pin(None, batch.keys())
-                self._look()
+class _Memory:
+    """Copies of blocks, those of a segment's size in memory that is used again: to get and to clear new pages costs the
+    system as much as a quarter of sealing."""
 
-    def _pin(self, before: Cid | None, entries: Set[Cid]) -> Cid:
-        """Pin the list of `entries`, in place of `before`; only then is `before` let go."""
-        root, data = encode_list(entries)
-        if root == before:
-            return root
-        self._kubo.send([(root, data)])
+    def __init__(self) -> None:
+        self._spare: list[bytearray] = []  # shared by threads, which its methods allow
+
+    def copy(self, data: Data) -> Data:
+        """A copy that is the caller's until it is reused."""
+        source = memoryview(data).cast("B")
+        if not SEGMENT // 2 < len(source) <= SEGMENT:
+            return bytes(source)
         try:
-            if before is None:
-                self._kubo.pin(root)
-            else:
-                self._kubo.move_pin(before, root)
-        except KuboError:
-            self._kubo.pin(root)
-            if before is not None:
-                self._kubo.unpin(before)
-        self._learn(root, frozenset(entries))
-        if before is not None:
-            self._forget(before)
-            self._replaced.add(before)
-        return root
+            home = self._spare.pop()
+        except IndexError:
+            home = bytearray(SEGMENT)
+        view = memoryview(home)[: len(source)]
+        view[:] = source
+        return view
 
-    def _bury(self) -> None:
-        """Take what was deleted off its lists."""
-        touched = {root for root, entries in self._lists.items() if not self._doomed.isdisjoint(entries)}
-        for root in touched:
-            entries = self._lists[root] - self._doomed
-            if entries:
-                kept = self._pin(root, entries)
-                self._open = self._open or (kept if len(entries) < FULL else None)
-            else:
-                self._kubo.unpin(root)
-                self._forget(root)
-                self._replaced.add(root)
-        self._replaced |= self._doomed
+    def reuse(self, copies: Iterable[Data]) -> None:
+        """Take copies back that nobody reads any more."""
+        self._spare += [cast(bytearray, copy.obj) for copy in copies if isinstance(copy, memoryview)]
 
-    def _read_back(self) -> None:
-        """The list that grew last, asked for again: a node that acknowledges and does not store is found out."""
-        if self._open is not None:
-            try:
-                verify_block(self._open, self._kubo.block(self._open))
-            except Corrupted:
-                raise Unavailable(
-                    "kubo acknowledged blocks and gives out others.", hint="Check the node's disk; nothing was flushed."
-                ) from None
-
-    def _sweep(self) -> None:
-        """Remove from the node's disk what no list holds any more. What fails here falls to its garbage collector."""
-        with self._chain:
-            held = {raw(cid) for cid in self._where} | {raw(root) for root in self._lists} if self._replaced else set()
-            dead = [cid for cid in self._replaced if raw(cid) not in held]
-            self._replaced.clear()
-            if len(dead) * sum(map(len, self._lists.values())) <= _LOOKS:
-                dead = [cid for cid in dead if cid.codec == RAW or not self._kubo.is_pinned(cid)]
-                for start in range(0, len(dead), _REMOVALS):
-                    self._kubo.remove(dead[start : start + _REMOVALS])
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._spare.clear()
 
 
 def _failed(what: str, error: KuboError) -> Unavailable:

@@ -28,8 +28,10 @@ def worker(
     stop = threading.Event()
     former = [signal.signal(number, lambda *_: stop.set()) for number in _STOPS]
     try:
-        with Worker(screen.settings, stop=stop) as one, Beside(screen.settings):
+        with Worker(screen.settings, stop=stop) as one, Beside(screen.settings) as beside:
             screen.say(f"Worker {one.slot} takes the jobs of {plain(screen.settings.home)} (Ctrl-C stops it).")
+            if until_idle:
+                beside.await_look()  # an order that waits is a job that does
             ended = one.run(until_idle=until_idle)
     finally:
         for number, handler in zip(_STOPS, former, strict=True):

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from allod import __version__
+from allod.depot import PART, QUESTION
 from allod.server.context import Here
 from allod.server.forms import AddressHex, Hex32, UnixTime
 from allod.server.guard import Anyone
@@ -16,11 +17,9 @@ from consent.money import unit_decimals
 from consent.purposes import PURPOSES
 from core.encoding import to_hex
 from finetune.jobkey import runner_address
+from vault.blocks import MAX_BLOCK
 
 router = APIRouter(prefix="/v1", tags=["world"])
-PART_BYTES = 16 << 20
-BLOCK_BYTES = 2 << 20
-CIDS_PER_QUESTION = 1000
 
 
 class ContractsOut(BaseModel):
@@ -153,7 +152,7 @@ def describe(world: World) -> WorldOut:
             keepers=[said[min(place, len(said) - 1)] for place in range(committee.n)],
         ),
         purposes=[PurposeOut(code=one.code, iri=one.iri, hash=to_hex(one.hash), label=one.label) for one in PURPOSES],
-        limits=LimitsOut(part_bytes=PART_BYTES, cids_per_question=CIDS_PER_QUESTION, block_bytes=BLOCK_BYTES),
+        limits=LimitsOut(part_bytes=PART, cids_per_question=QUESTION, block_bytes=MAX_BLOCK),
     )
 
 

@@ -15,14 +15,19 @@ from pathlib import Path
 import pytest
 
 from allod.depot import PART, Depot, NoRoom
+from allod.vaults import Vaults
 from core.encoding import encode_uvarint
 from core.errors import Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import Address
 from tests.uploads.conftest import Owner, Server, car
+from tests.vault import standin
+from tests.vault.standin import stand_in
 from vault.blocks import MAX_BLOCK
 from vault.carlog import SegmentFile, encode_tombstone
 from vault.carstore import CarStore
 from vault.cid import DAG_CBOR, RAW, Cid
+from vault.kubostore import KuboStore
+from vault.vault import Vault
 
 ADA, BOB = Address(b"a" * 20), Address(b"b" * 20)
 MIB = 1 << 20
@@ -131,7 +136,7 @@ def test_a_full_disk_fails_the_part_that_met_it_and_no_other(server: Server, mon
     monkeypatch.setattr(SegmentFile, "sync", fail)
     full.set()
     lost = some(3)
-    with pytest.raises(Unavailable, match="No space left"):
+    with pytest.raises(Unavailable, match="does not work now"):
         server.depot.take(ADA, car(lost))
     full.clear()
     fresh = some(3)
@@ -445,3 +450,35 @@ def test_reading_damaged_bytes_is_not_the_askers_fault(server: Server) -> None:
         server.depot.get(cid)
     assert server.depot.take(ADA, car(blocks)).known == 1
     assert server.depot.get(cid) == blocks[cid]
+
+
+def test_the_same_on_a_kubo_node(server: Server, tmp_path: Path) -> None:
+    with stand_in() as node, KuboStore(node.address, lock=tmp_path / "kubo.lock", patience=1) as store:
+        depot = Depot(server.engine, store, limit=64 * MIB, clock=server.clock)
+        vaults = Vaults(depot, limit=64 * MIB)
+        ada = Owner(Server(server.engine, server.store, server.clock, depot, vaults), ADA)
+        gone = ada.vault.add_bytes("a.bin", os.urandom(2 * MIB))
+        ada.push()
+        assert set(store.cids()) == set(ada.blocks.cids())
+        ada.vault.remove(gone.object_id)
+        ada.push()
+        depot.take(BOB, car(some(3)))
+        server.clock.pass_by(25)
+        assert depot.collect() == 3
+        assert set(store.cids()) == set(ada.blocks.cids())
+        assert Vault.restore(ada.root.words(), store).head_cid == ada.vault.head_cid
+
+
+def test_a_node_that_goes_away_fails_the_part_and_the_next_one_is_taken(server: Server, tmp_path: Path) -> None:
+    with stand_in() as node, KuboStore(node.address, lock=tmp_path / "kubo.lock", patience=0) as store:
+        depot = Depot(server.engine, store, limit=64 * MIB)
+        first = some(2)
+        depot.take(ADA, car(first))
+        node.script("dag/import", standin.says_403)
+        with pytest.raises(Unavailable) as caught:
+            depot.take(ADA, car(some(2)))
+        assert "127.0.0.1" not in str(caught.value)
+        node.heal()
+        again = some(2)
+        assert depot.take(BOB, car(again)).stored == 2
+        assert depot.missing(ADA, [*first, *again]) == []

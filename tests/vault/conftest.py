@@ -24,6 +24,6 @@ def kubo(kubo_node: KuboNode) -> KuboNode:
         kubo_node.start()
     rpc = Kubo(kubo_node.api)
     for pinned in rpc.pins():
-        rpc.unpin(pinned)
+        rpc.unpin([pinned])
     rpc.close()
     return kubo_node

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from core.encoding import decode_cbor, encode_cbor
 from core.errors import AllodError, Busy, Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable
 from tests.vault import standin
 from tests.vault.standin import Fault, StandIn, stand_in
+from vault.blocklist import decode_announcement, decode_list, encode_announcement, encode_list
 from vault.blocks import MAX_BLOCK
 from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
 from vault.ipfs import Kubo
@@ -44,7 +47,7 @@ LASTING = [
     standin.promises_a_gigabyte,
     standin.drips,
 ]
-OTHERS = ["version", "pin/ls", "pin/update"]
+OTHERS = ["version", "pin/ls", "block/put", "pin/rm"]
 
 
 def cases(everywhere: list[Fault], sample: list[Fault], *paths: str) -> list[ParameterSet]:
@@ -114,8 +117,6 @@ def test_a_bad_answer_to_writing_is_an_error_and_loses_nothing_acknowledged(
 ) -> None:
     before = stored(open_store(), b"acknowledged", b"also")
     node.script(path, fault)
-    if path == "pin/update":
-        node.script("pin/add", fault)  # what is tried instead
     store = open_store()
     with hurried(store), pytest.raises((Unavailable, Denied)):
         stored(store, b"new")
@@ -179,12 +180,10 @@ def test_a_node_that_pins_what_it_does_not_have_is_found_out(node: StandIn, open
         stored(open_store(), b"nowhere")
 
 
-@pytest.mark.parametrize("path", ["pin/update", "pin/add"])
+@pytest.mark.parametrize("path", ["block/put", "pin/rm"])
 def test_an_acknowledgement_of_another_pin_counts_for_nothing(node: StandIn, open_store: Open, path: str) -> None:
-    if path == "pin/update":
-        stored(open_store(), b"a list to go on with")
     node.script(path, standin.acknowledges_another_pin)
-    with pytest.raises(Unavailable, match="another pin"):
+    with pytest.raises(Unavailable, match=r"another (pin|block)"):
         stored(open_store(), b"new")
 
 
@@ -229,7 +228,7 @@ def test_a_reply_that_was_acknowledged_and_lost_does_no_harm(node: StandIn, open
         call.say = lambda _document: standin.hangs_up(call)  # type: ignore[method-assign, assignment]
         return True
 
-    for path in ("dag/import", "pin/update", "pin/rm"):
+    for path in ("dag/import", "block/put", "pin/rm"):
         node.script(path, done_but_not_told, times=1)
     store = open_store()
     stored(store, b"second")
@@ -296,6 +295,227 @@ def test_two_machines_undo_nothing_of_each_other(node: StandIn, open_store: Open
     two.flush()
     for store in (one, two, open_store()):
         assert {store.get(cid) for cid in store.cids()} >= {b"shared", b"one", b"two"}
+
+
+EVERY_CALL = ["version", "pin/ls", "block/put", "dag/import", "block/get", "pin/rm", "block/rm"]
+
+
+def named(node: StandIn) -> set[bytes]:
+    """The digests that the lists name which are pinned."""
+    found = set()
+    for root in node.pins:
+        with contextlib.suppress(InvalidInput):
+            found |= {cid.digest for cid in decode_list(node.blocks[root.digest])}
+    return found
+
+
+def test_garbage_collection_at_any_moment_takes_nothing_that_is_on_its_way(
+    node: StandIn, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 10_000)
+    old = stored(open_store(), b"old")
+
+    def collects(call: standin._Handler) -> bool:
+        call.node.collect_garbage()
+        return True
+
+    for path in EVERY_CALL:
+        node.script(path, collects)
+    store = open_store()
+    new = stored(store, *(b"%d" % number * 1000 for number in range(30)))
+    store.delete(new[0])
+    store.flush()
+    node.heal()
+    node.collect_garbage()
+    assert set(store.cids()) == {*old, *new[1:]}
+    assert all(store.get(cid) for cid in store.cids())
+    assert len(node.pins) == 1
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_an_announcement_that_somebody_takes_away_is_noticed(
+    node: StandIn, open_store: Open, monkeypatch: pytest.MonkeyPatch, collected: bool
+) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 10_000)
+    (old,) = stored(open_store(), b"old")
+    lists = set(node.pins)
+    store = open_store()
+    new = [store.add(RAW, b"%d" % number * 1000) for number in range(30)]
+    store._land_all()
+    node.pins &= lists
+    if collected:
+        node.collect_garbage()
+        with pytest.raises(Unavailable, match=r"could not|not found"):
+            store.flush()
+        new = []
+    else:
+        store.flush()
+    assert set(open_store().cids()) == {old, *new}
+    node.collect_garbage()
+    assert named(node) <= node.blocks.keys()
+    assert stored(store, b"works again") == [cid for cid in store.cids() if cid not in (old, *new)]
+
+
+def test_what_another_machine_deletes_meanwhile_is_on_no_list_of_ours(node: StandIn, open_store: Open) -> None:
+    (gone, stays) = stored(open_store(), b"gone", b"stays")
+    one, two = open_store(lock="here"), open_store(lock="there")
+    new = one.add(RAW, b"new")
+    two.delete(gone)
+    two.flush()
+    node.collect_garbage()
+    one.flush()
+    node.collect_garbage()
+    assert named(node) <= node.blocks.keys()
+    for store in (one, two, open_store()):
+        assert store.missing([gone, stays, new]) == [gone]
+    assert one.add(RAW, b"gone") == gone
+    one.flush()
+    assert open_store().get(gone) == b"gone"
+
+
+def test_pins_that_change_all_the_time_end_a_deletion_with_an_error(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    (cid,) = stored(store, b"to be deleted")
+    store.delete(cid)
+
+    def flicker(call: standin._Handler) -> bool:
+        pins = node.pins if node.calls.count("pin/ls") % 2 else set()
+        call.say({"Keys": {str(root): {} for root in pins}})
+        return False
+
+    node.calls.clear()
+    node.calls.append("pin/ls")  # so that it is there when all are listed, and away when it is to be replaced
+    node.script("pin/ls", flicker)
+    with pytest.raises(Unavailable, match="all the time"):
+        store.flush()
+    node.heal()
+    assert open_store().get(cid) == b"to be deleted"
+
+
+@pytest.mark.parametrize("calls", range(24))
+def test_wherever_a_writer_dies_lists_name_only_what_is_there(
+    node: StandIn, open_store: Open, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 10_000)
+    old, doomed = stored(open_store(), b"old", b"doomed")
+    store = open_store(patience=0)
+    store.delete(doomed)
+    left, lock = [calls], threading.Lock()
+
+    def dies(call: standin._Handler) -> bool:
+        with lock:
+            left[0] -= 1
+        return left[0] >= 0 or standin.hangs_up(call)
+
+    for path in EVERY_CALL:
+        node.script(path, dies)
+    with contextlib.suppress(Unavailable):
+        stored(store, *(b"%d" % number * 1000 for number in range(30)))
+    node.heal()
+    assert named(node) <= node.blocks.keys()
+    node.collect_garbage()
+    assert named(node) <= node.blocks.keys()
+    again = open_store(lock="of another machine")
+    assert again.get(old) == b"old"
+    new = stored(again, *(b"%d" % number * 1000 for number in range(30)))
+    node.collect_garbage()
+    assert again.missing([old, *new]) == []
+    assert all(again.get(cid) for cid in again.cids())
+
+
+def test_what_a_dead_writer_announced_is_not_held_and_is_cleared_away_when_it_is_old(
+    node: StandIn, open_store: Open
+) -> None:
+    (old,) = stored(open_store(), b"old")
+    lists = set(node.pins)
+    announced = Cid.of(RAW, b"never came")
+    for seconds in (0, 80_000, 90_000, -90_000):
+        document = decode_cbor(encode_announcement([announced])[1]) | {"time": int(time.time()) - seconds}
+        cid = Cid.of(DAG_CBOR, data := encode_cbor(document))
+        node.blocks[cid.digest] = data
+        node.pins.add(cid)
+    store = open_store()
+    assert store.missing([announced]) == [announced]
+    assert list(store.cids()) == [old]
+    assert len(node.pins) == 5, "readers change nothing"
+    assert stored(store, b"never came") == [announced]
+    assert len(node.pins - lists) == 3, "the new list, and what may be under way"
+    assert store.get(announced) == b"never came"
+
+
+def test_what_a_failed_flush_announced_is_taken_away_by_the_next_one(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    store.add(RAW, b"does not arrive")
+    node.script("dag/import", standin.acknowledges_fewer)
+    with pytest.raises(Unavailable):
+        store.flush()
+    node.heal()
+    assert len(node.pins) == 1
+    stored(store, b"arrives")
+    assert len(node.pins) == 1
+    assert len(node.blocks) == 2, "the list and its block"
+
+
+def test_memory_that_is_used_again_holds_nothing_that_somebody_still_reads(
+    node: StandIn, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 2 << 20)
+    store, source = open_store(), bytearray(1 << 20)
+    wanted, early = {}, {}
+    for number in range(20):
+        source[:] = bytes([number]) * len(source)
+        size = len(source) - number
+        cid = store.add(RAW, memoryview(source)[:size])
+        wanted[cid] = bytes(source[:size])
+        early[cid] = store.get(cid)
+    store.flush()
+    assert early == wanted
+    assert {cid: store.get(cid) for cid in wanted} == wanted
+
+
+def test_what_was_sent_and_is_on_no_list_yet_can_be_read_and_deleted(
+    node: StandIn, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 10_000)
+    store = open_store()
+    cids = [store.add(RAW, b"%d" % number * 1000) for number in range(30)]
+    store._land_all()
+    assert store.get(cids[0]) == b"0" * 1000
+    assert set(store.cids()) == set(cids)
+    store.delete(cids[1])
+    assert not store.has(cids[1])
+    store.delete(cids[2])
+    store.put(cids[2], b"2" * 1000)
+    store.flush()
+    assert set(open_store().cids()) == set(cids) - {cids[1]}
+    assert cids[1].digest not in node.blocks
+    assert open_store().get(cids[2]) == b"2" * 1000
+
+
+def test_announcements_are_read_strictly() -> None:
+    cid, data = encode_announcement([Cid.of(DAG_PB, b"x"), Cid.of(RAW, b"x"), Cid.of(RAW, b"y")])
+    assert cid == Cid.of(DAG_CBOR, data)
+    assert abs(decode_announcement(data) - time.time()) < 60
+    assert encode_announcement([])[0] != encode_announcement([])[0]
+    document = decode_cbor(data)
+    assert [Cid.from_link(link) for link in document["blocks"]] == sorted([Cid.of(RAW, b"x"), Cid.of(RAW, b"y")])
+    for change in (
+        {"v": 2},
+        {"kind": "block-list"},
+        {"time": -1},
+        {"time": "now"},
+        {"nonce": bytes(15)},
+        {"blocks": [Cid.of(DAG_PB, b"x").link]},
+        {"blocks": 7},
+        {"more": 1},
+    ):
+        with pytest.raises(InvalidInput):
+            decode_announcement(encode_cbor(document | change))
+    for wrong in (b"", data[:-1], data + b"\0", encode_list([])[1]):
+        with pytest.raises(InvalidInput):
+            decode_announcement(wrong)
+    with pytest.raises(InvalidInput):
+        decode_list(data)
 
 
 def test_lists_grow_to_their_size_and_a_new_one_begins(node: StandIn, open_store: Open) -> None:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
 from vault.ipfs import Kubo
 from vault.kubostore import KuboStore
 from vault.payload import open_payload, seal_into
+from vault.pinnedlists import PinnedLists
 from vault.rootkey import RootKey
 from vault.segments import dek_commitment
 from vault.unixfs import walk
@@ -166,25 +167,68 @@ def test_garbage_collection_takes_nothing_that_was_flushed(kubo: KuboNode, store
     assert all(store.get(cid) for cid in cids)
 
 
-def test_garbage_collected_before_it_was_pinned_is_sent_again(
+def test_garbage_collected_between_import_and_list_takes_nothing(
     kubo: KuboNode, store: KuboStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (old,) = [store.add(RAW, b"pinned before")]
+    (old,) = [store.add(RAW, b"listed before")]
     store.flush()
     plain, collected = Kubo.send, threading.Event()
 
     def send(self: Kubo, blocks: object) -> None:
         plain(self, blocks)  # type: ignore[arg-type]
-        if not collected.is_set():
-            collected.set()
-            collect_garbage(kubo)
+        collected.set()
+        collect_garbage(kubo)
 
     monkeypatch.setattr(Kubo, "send", send)
-    new = store.add(RAW, b"collected once")
+    new = store.add(RAW, b"not listed yet")
     store.flush()
     collect_garbage(kubo)
     assert collected.is_set()
-    assert (store.get(old), store.get(new)) == (b"pinned before", b"collected once")
+    assert (store.get(old), store.get(new)) == (b"listed before", b"not listed yet")
+
+
+def test_a_node_killed_between_import_and_list_costs_nothing(
+    mortal: KuboNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.kubostore.BATCH", 2 << 20)
+    plain = PinnedLists.enlist
+
+    def enlist(self: PinnedLists, cids: Set[Cid], announced: Collection[Cid]) -> None:
+        mortal.kill()
+        mortal.start()
+        collect_garbage(mortal)
+        plain(self, cids, announced)
+
+    with KuboStore(mortal.api, lock=tmp_path / "LOCK", patience=240) as store:
+        monkeypatch.setattr(PinnedLists, "enlist", enlist)
+        sealed = seal_into(io.BytesIO(os.urandom(9 << 20)), DEK, VAULT, OBJECT, store)
+        store.flush()
+        monkeypatch.undo()
+        collect_garbage(mortal)
+        assert ipfs(mortal, "pin", "ls", "--type=recursive", "--quiet").count(b"bafyrei") == 1, "announced no more"
+        assert sum(map(len, walk(sealed.payload, store, sealed.size))) == sealed.size
+
+
+def test_an_announcement_taken_away_before_the_list_is_noticed(kubo: KuboNode, store: KuboStore) -> None:
+    kept, lost = store.add(RAW, b"is sent, and stays"), Cid.of(RAW, b"is sent, and goes")
+    for collected in (False, True):
+        if collected:
+            store.put(lost, b"is sent, and goes")
+        store._ship()
+        store._land_all()
+        ipfs(kubo, "pin", "rm", *map(str, store._announced))
+        if collected:
+            collect_garbage(kubo)
+            with pytest.raises(Unavailable):
+                store.flush()
+        else:
+            store.flush()
+    assert store.missing([kept, lost]) == [lost]
+    collect_garbage(kubo)
+    assert store.get(kept) == b"is sent, and stays"
+    store.put(lost, b"is sent, and goes")
+    store.flush()
+    assert store.get(lost) == b"is sent, and goes"
 
 
 def test_a_node_killed_in_the_middle_of_an_import_and_started_again_costs_nothing(

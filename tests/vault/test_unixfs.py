@@ -18,7 +18,7 @@ from core.errors import Corrupted, InvalidInput, NotFound
 from vault import unixfs
 from vault.blocks import MemoryBlocks
 from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
-from vault.unixfs import CHUNK, FileBuilder, decode_node, file_cid, inner_nodes, leaf_cids, leaves, walk
+from vault.unixfs import CHUNK, FileBuilder, decode_node, file_cid, inner_nodes, leaf_cids, leaves, parts, walk
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "cid.json").read_text())
 
@@ -219,8 +219,42 @@ def test_nesting_ends_at_eight_levels() -> None:
 
 def test_a_root_of_another_codec_is_no_file() -> None:
     store = MemoryBlocks()
-    with pytest.raises(Corrupted):
-        list(walk(store.add(DAG_CBOR, b"\xa0"), store, 1))
+    for way in (walk, lambda *of: parts(*of, pytest.fail)):
+        with pytest.raises(Corrupted):
+            list(way(store.add(DAG_CBOR, b"\xa0"), store, 1))
+
+
+@pytest.mark.parametrize("size", [1, CHUNK, CHUNK * 3 + 5, CHUNK * 1030])
+def test_the_parts_of_a_file_are_its_nodes_and_leaves_with_their_sizes_and_only_nodes_are_read(size: int) -> None:
+    store = MemoryBlocks()
+    builder = FileBuilder(store.put)
+    for at in range(0, size, CHUNK):
+        builder.add(Cid.of(RAW, at.to_bytes(8, "big")), min(CHUNK, size - at))
+    root, _ = builder.finish()
+    nodes = {cid: len(store.get(cid)) for cid in store.cids()}
+    found = list(parts(root, store, size, pytest.fail))
+    assert len(dict(found)) == len(found)
+    assert sum(length for cid, length in found if cid.codec == RAW) == size
+    assert {cid: length for cid, length in found if cid.codec == DAG_PB} == nodes
+    absent: list[Cid] = []
+    for cid in nodes:
+        store.delete(cid)
+    assert size <= CHUNK or list(parts(root, store, size, absent.append)) == []
+    assert absent == ([root] if size > CHUNK else [])
+
+
+def test_parts_that_contradict_themselves_are_corruption() -> None:
+    store = MemoryBlocks()
+    store.put(LEAF, b"leaf")
+    twice = store.add(DAG_PB, link(LEAF) + link(LEAF) + data_field(4, 5))
+    too_large = store.add(DAG_PB, link(LEAF) + data_field((2 << 20) + 1))
+    deep = LEAF
+    for _ in range(9):
+        deep = store.add(DAG_PB, link(deep) + data_field(4))
+    again = store.add(DAG_PB, link(deep) + data_field(4))
+    for root, size in ((twice, 9), (too_large, (2 << 20) + 1), (deep, 4), (again, 4), (twice, 8)):
+        with pytest.raises(Corrupted):
+            list(parts(root, store, size, pytest.fail))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from core.errors import NotFound
 from tests.web.serving import VECTORS, PageHandler, served
 from vault.blocks import BlockStore, MemoryBlocks
@@ -21,6 +23,9 @@ from vault.heads import read_contents
 from vault.manifest import ObjectManifest, VaultHead
 from vault.unixfs import leaves
 
+HEAD_START = b"\xa9\x61v\x01\x63sig\x58\x40"
+ACCOUNT = b"\x01" * 20
+
 
 @dataclass
 class Home:
@@ -28,6 +33,7 @@ class Home:
 
     blocks: BlockStore = field(default_factory=MemoryBlocks)
     head: Cid | None = None
+    waiting: dict[Cid, bytes] = field(default_factory=dict)
     sends: list[list[Cid]] = field(default_factory=list)
     largest: int = 0
     fault: Callable[[str, str, bytes], int | None] = lambda _method, _path, _body: None
@@ -41,16 +47,20 @@ class Home:
         found = list(Car.read(io.BytesIO(body)).blocks)
         with self.lock:
             self.sends.append([cid for cid, _ in found])
-        self.blocks.put_many(found)
+            # As on the server: a head that is not committed is not to be found among the blocks.
+            self.waiting |= {cid: data for cid, data in found if data.startswith(HEAD_START)}
+        self.blocks.put_many((cid, data) for cid, data in found if cid not in self.waiting)
 
-    def commit(self, text: str, previous: str | None) -> tuple[int, Any]:
+    def commit(self, text: str, previous: str | None, proof: str) -> tuple[int, Any]:
         """Make a head the newest if it follows the newest and all below it is here; forget the one it replaces."""
         with self.lock:
             if previous != (None if self.head is None else str(self.head)):
                 return 409, None if self.head is None else str(self.head)
             cid = Cid.parse(text)
             try:
-                head = VaultHead.decode(self.blocks.get(cid))
+                head = VaultHead.decode(self.waiting[cid])
+                signer = Ed25519PublicKey.from_public_bytes(head.manifest_pk)
+                signer.verify(bytes.fromhex(proof[2:]), b"allod/vault-account/v1\0" + ACCOUNT + head.vault_id)
                 contents = read_contents(self.blocks, head)
                 for manifest in (ObjectManifest.decode(self.blocks.get(item)) for item in contents.objects):
                     absent = self.blocks.missing(
@@ -67,6 +77,7 @@ class Home:
                 for old in (*before.objects, *before.records, self.head):
                     if old not in kept:
                         self.blocks.delete(old)
+            self.blocks.put(cid, self.waiting[cid])
             self.head = cid
             return 200, text
 

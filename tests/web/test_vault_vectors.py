@@ -44,7 +44,7 @@ def shown(value: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("suite", "count"),
-    [("payload", 20), ("keys", 20), ("merkle", 17), ("shamir", 9), ("hpke", 8), ("manifests", 10)],
+    [("payload", 20), ("keys", 20), ("merkle", 17), ("shamir", 9), ("hpke", 8), ("manifests", 10), ("uploads", 2)],
 )
 def test_a_file_of_vectors_holds(vector_page: Page, suite: str, count: int) -> None:
     hold(vector_page, suite, json.loads((VECTORS / f"{suite}.json").read_text("utf-8")), count)

@@ -51,8 +51,13 @@ class HttpTransport implements Transport {
     return text === null ? null : Cid.parse(text);
   }
 
-  async commit(head: Cid, previous: Cid | null, signal?: AbortSignal): Promise<void> {
-    const body = JSON.stringify([head, previous]);
+  async commit(
+    head: Cid,
+    previous: Cid | null,
+    signal: AbortSignal | undefined,
+    prove: (account: Bytes) => Promise<Bytes>,
+  ): Promise<void> {
+    const body = JSON.stringify([head, previous, toHex(await prove(ACCOUNT))]);
     const answer = await this.ask("head", { method: "PUT", body, signal: signal ?? null }, [409, 422]);
     if (answer.status === 409) {
       const newest = (await answer.json()) as string | null;
@@ -71,6 +76,9 @@ class HttpTransport implements Transport {
     return answer;
   }
 }
+
+/** Whose vault it is, for the other side. */
+const ACCOUNT: Bytes = new Uint8Array(20).fill(1);
 
 interface Place {
   readonly base: string;
@@ -119,7 +127,7 @@ const lab = {
   /** A new vault by its key file: what first run does. */
   async create(base: string, passphrase: string): Promise<{ words: string; file: string; vault: string; root: string }> {
     const root = await RootKey.generate();
-    const file = await KeyFile.create(root, passphrase, { address: new Uint8Array(20).fill(1) });
+    const file = await KeyFile.create(root, passphrase, { address: ACCOUNT });
     const again = await KeyFile.decode(file.encode()).unlock(passphrase);
     const vault = await Vault.open(again, file.vaultId, new HttpTransport(base));
     await vault.saveRecord("greeting", { text: "begun" });

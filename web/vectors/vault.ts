@@ -6,6 +6,7 @@ import { Link, decodeCbor, encodeCbor } from "../src/vault/cbor.ts";
 import { Cid, DAG_CBOR, RAW, digest, hash } from "../src/vault/cid.ts";
 import { decodeCard, decodePublication, encodePublication, memberCids } from "../src/vault/datasets.ts";
 import { openRecord, readEntry } from "../src/vault/entry.ts";
+import { prove } from "../src/vault/heads.ts";
 import { hpkeOpen, hpkeSeal, suite } from "../src/vault/hpke.ts";
 import { KeyFile } from "../src/vault/keyfile.ts";
 import {
@@ -263,6 +264,20 @@ export const keys = suiteOf<{
     await refused(async () => two.addSlot(await RootKey.generate(), "third", cost), "denied");
   }];
 });
+
+/** Whose account a vault's key belongs to (docs/format/21-uploads.md). */
+export const uploads = suiteOf<{ proofs: Record<"root_key" | "manifest_pk" | "account" | "vault_id" | "proof", Bytes>[] }>(
+  function* ({ proofs }) {
+    for (const [at, known] of proofs.entries()) {
+      yield [`proof ${at}`, async () => {
+        const key = await (await RootKey.fromBytes(known.root_key)).signingKey();
+        same(key.publicKey, known.manifest_pk, "manifest_pk");
+        same(await prove(key, known.account, known.vault_id), known.proof, "proof");
+        await refused(() => prove(key, known.vault_id, known.vault_id), "invalid-input");
+      }];
+    }
+  },
+);
 
 export const merkle = suiteOf<{
   trees: { leaves: Bytes[]; root: Bytes; proofs: Bytes[][] }[];

@@ -1,14 +1,15 @@
 /** The one way to change a vault: a function from contents to contents, applied to the newest head, again if it moved. */
-import { type Bytes, equal } from "./bytes.ts";
+import { type Bytes, concat, equal, utf8 } from "./bytes.ts";
 import { type Blocks, Outbox } from "./blocks.ts";
 import { Cid, DAG_CBOR } from "./cid.ts";
-import { Busy, Conflict } from "./errors.ts";
+import { Busy, Conflict, InvalidInput } from "./errors.ts";
 import type { Transport } from "./interfaces.ts";
 import { type VaultHead, decodeHead, decodePage, encodeHead, encodePages } from "./manifest.ts";
-import type { RootKey } from "./rootkey.ts";
+import type { RootKey, SigningKey } from "./rootkey.ts";
 import { isLost } from "./unixfs.ts";
 
 const ATTEMPTS = 20;
+const PROOF_CONTEXT = utf8("allod/vault-account/v1\0");
 
 /** Somebody else's change came first; `newest` is the head to build on. */
 export class HeadMoved extends Conflict {
@@ -96,7 +97,7 @@ export class Heads {
       this.blocks.keep(cid, block);
       await outbox.flush();
       try {
-        await this.transport.commit(cid, before?.cid ?? null, signal);
+        await this.transport.commit(cid, before?.cid ?? null, signal, (account) => prove(key, account, this.vaultId));
       } catch (error) {
         if (!(error instanceof HeadMoved)) throw error;
         // An answer that got lost: the head that came first is the one just sent.
@@ -162,6 +163,12 @@ export class Heads {
     const [objects, records] = await Promise.all(lists);
     return { objects: objects ?? [], datasets: head.datasets, records: records ?? [] };
   }
+}
+
+/** The signature by which the vault's signing key says whose account it is (docs/format/21-uploads.md). */
+export async function prove(key: SigningKey, account: Bytes, vaultId: Bytes): Promise<Bytes> {
+  if (account.length !== 20) throw new InvalidInput("An account has 20 bytes.");
+  return await key.sign(concat(PROOF_CONTEXT, account, vaultId));
 }
 
 function sameContents(a: Contents, b: Contents): boolean {

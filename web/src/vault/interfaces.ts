@@ -26,9 +26,15 @@ export interface Transport extends BlockSource {
   send(car: Bytes, signal?: AbortSignal): Promise<void>;
   /**
    * Makes `head` the newest. Rejects with `HeadMoved` (which names the newest) if `previous` is not the newest any more,
-   * with `Incomplete` if blocks below the head are missing.
+   * with `Incomplete` if blocks below the head are missing. `prove` gives docs/format/21-uploads.md's proof that the
+   * vault's key belongs to an account: send it along, or somebody who saw the head may claim it.
    */
-  commit(head: Cid, previous: Cid | null, signal?: AbortSignal): Promise<void>;
+  commit(
+    head: Cid,
+    previous: Cid | null,
+    signal: AbortSignal | undefined,
+    prove: (account: Bytes) => Promise<Bytes>,
+  ): Promise<void>;
 }
 
 /** One object of the vault. `size` is the plaintext's; `added` Unix seconds; `datasets` the digests of headers it is in. */

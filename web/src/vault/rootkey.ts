@@ -102,7 +102,7 @@ export class RootKey {
   /** The 32 bytes, for a slot of a key file. */
   reveal(): Bytes {
     if (this.#raw === null) throw new InvalidInput("This copy of the root key derives only.");
-    return this.#raw;
+    return this.#raw.slice();
   }
 
   /** What a Worker gets: it cannot be turned back into bytes. */

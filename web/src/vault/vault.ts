@@ -7,7 +7,7 @@ import { encodePublication, memberCids, storeDataset } from "./datasets.ts";
 import { type Named, checkNames, openRecord, readEntry, sealDescription, sealRecord } from "./entry.ts";
 import { Conflict, Corrupted, InvalidInput, NotFound } from "./errors.ts";
 import { Heads } from "./heads.ts";
-import { Journal } from "./journal.ts";
+import type { Journal } from "./journal.ts";
 import type { Body, BuiltDataset, Committee, Describe, Description, Entry, Scope, Transport } from "./interfaces.ts";
 import {
   type ObjectManifest,
@@ -18,12 +18,12 @@ import {
   encodeManifest,
 } from "./manifest.ts";
 import { DEK_LABEL, RootKey } from "./rootkey.ts";
-import { sealFile } from "./sealfile.ts";
 import { Opener, SEGMENT, SegmentKey, associatedData, dekCommitment, newHeader } from "./segments.ts";
 import { isLost, leaves } from "./unixfs.ts";
 import { unwrap, wrap } from "./wrapping.ts";
 
 const AHEAD = 4; // leaves fetched and opened at once
+const AT_ONCE = 16; // documents asked for at once
 
 /** A payload that lies on the other side, not yet listed in the vault. */
 export interface SealedPayload extends Named {
@@ -70,7 +70,7 @@ export class Vault {
     return vault;
   }
 
-  /** The vault of these 24 words behind `transport`; `NotFound` if there is none, `Denied` never: words say who. */
+  /** The vault of these 24 words, which the account behind `transport` keeps; `NotFound` if that is none of theirs. */
   static async restore(words: string, transport: Transport): Promise<{ vault: Vault; root: RootKey }> {
     const root = await RootKey.fromWords(words);
     const cid = await transport.head();
@@ -102,9 +102,7 @@ export class Vault {
   /** All objects whose description can be read, in the order they were added; `unreadable` has the others. */
   async entries(): Promise<Entry[]> {
     const { lists } = await this.datasetsOf();
-    const found: Entry[] = [];
-    for (const cid of await this.readable()) found.push(await this.entryAt(cid, lists));
-    return found;
+    return await inOrder(await this.readable(), (cid) => this.entryAt(cid, lists));
   }
 
   /** Manifests that the vault lists and whose blocks are lost or damaged. */
@@ -144,6 +142,7 @@ export class Vault {
 
   /** The uploads under way in this browser; `Sealer` keeps it. */
   async journal(): Promise<Journal> {
+    const { Journal } = await import("./journal.ts"); // fetched by those who upload
     return await Journal.open(this.root, this.vaultId);
   }
 
@@ -156,6 +155,7 @@ export class Vault {
     const key = await SegmentKey.derive(dek, newHeader(), associatedData(this.vaultId, objectId));
     const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
     let done = 0;
+    const { sealFile } = await import("./sealfile.ts");
     for await (const piece of sealFile(file, key, name, options.describe)) {
       signal?.throwIfAborted();
       if (piece.kind !== "end") {
@@ -324,21 +324,21 @@ export class Vault {
   }
 
   private async bodies(kind: string, records: readonly Cid[]): Promise<Body[]> {
-    const found = records.map(async (cid) => await openRecord(this.root, await this.blocks.get(cid)));
-    return (await Promise.all(found)).filter((record) => record.kind === kind).map((record) => record.body);
+    const found = inOrder(records, async (cid) => await openRecord(this.root, await this.blocks.get(cid)));
+    return (await found).filter((record) => record.kind === kind).map((record) => record.body);
   }
 
   private async readable(listed = this.heads.contents.objects): Promise<Cid[]> {
-    const found: Cid[] = [];
-    for (const cid of listed) {
+    const found = await inOrder(listed, async (cid) => {
       try {
         await this.manifestAt(cid);
-        found.push(cid);
+        return cid;
       } catch (error) {
         if (!isLost(error)) throw error;
+        return null;
       }
-    }
-    return found;
+    });
+    return found.filter((cid) => cid !== null);
   }
 
   private async find(objectId: Bytes): Promise<{ cid: Cid; manifest: ObjectManifest }> {
@@ -384,6 +384,15 @@ export class Vault {
     }
     return { lists, unknown };
   }
+}
+
+/** What `act` makes of each item, in their order, a few at a time. */
+async function inOrder<T, R>(items: readonly T[], act: (item: T) => Promise<R>): Promise<R[]> {
+  const out: R[] = [];
+  for (let start = 0; start < items.length; start += AT_ONCE) {
+    out.push(...(await Promise.all(items.slice(start, start + AT_ONCE).map(act))));
+  }
+  return out;
 }
 
 /** The plaintext under `payload`, segment by segment in order; the first wrong or missing one ends it. */

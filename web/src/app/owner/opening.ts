@@ -3,7 +3,11 @@
 import type { Hex } from "../../api/types.ts";
 import { Account } from "../../deeds/account.ts";
 import { localSigner, type Signer } from "../../deeds/signer.ts";
-import { fromHex, KeyFile, NotFound, random, RootKey, toHex, Vault } from "../../vault/index.ts";
+import { fromHex, random, toHex } from "../../vault/bytes.ts";
+import { NotFound } from "../../vault/errors.ts";
+import { KeyFile } from "../../vault/keyfile.ts";
+import { RootKey } from "../../vault/rootkey.ts";
+import { Vault } from "../../vault/vault.ts";
 import type { Kept } from "./keeping.ts";
 import type { Draft, FileRow } from "./owner.svelte.ts";
 import { mine, transport } from "./transport.ts";

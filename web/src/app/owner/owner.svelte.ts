@@ -224,7 +224,7 @@ class Owner {
   /** The plaintext, piece by piece, each authenticated. */
   async *pieces(row: FileRow, signal?: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const { vault } = this.#opened;
-    const { fromHex } = await import("../../vault/index.ts");
+    const { fromHex } = await import("../../vault/bytes.ts");
     yield* vault.open(fromHex(row.id, 32), signal === undefined ? {} : { signal });
   }
 
@@ -235,7 +235,7 @@ class Owner {
   }
 
   async remove(row: FileRow): Promise<void> {
-    const { fromHex } = await import("../../vault/index.ts");
+    const { fromHex } = await import("../../vault/bytes.ts");
     await this.#opened.vault.remove(fromHex(row.id, 32), { evenIfPublished: true });
     await this.sawHead();
   }

@@ -19,7 +19,9 @@ import {
 import { keccak } from "../../deeds/hashes.ts";
 import { decodeTerms, encodeTerms, type Terms, termsHash, writeTerms } from "../../deeds/terms.ts";
 import type { Deed } from "../../deeds/typed.ts";
-import { type BuiltDataset, type Cid, equal, fromHex, Link, toHex } from "../../vault/index.ts";
+import { equal, fromHex, toHex } from "../../vault/bytes.ts";
+import { Link } from "../../vault/cbor.ts";
+import type { BuiltDataset, Cid } from "../../vault/index.ts";
 import type { Proposal } from "../stores/offer.svelte.ts";
 import { covers, type Licence } from "./licence.ts";
 import type { Open } from "./owner.svelte.ts";

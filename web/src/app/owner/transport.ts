@@ -3,7 +3,10 @@
 import { get, send } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
 import type { VaultDocument } from "../../api/types.ts";
-import { AllodError, Cid, HeadMoved, Incomplete, NotFound, type Transport, Unavailable } from "../../vault/index.ts";
+import { Cid } from "../../vault/cid.ts";
+import { AllodError, NotFound, Unavailable } from "../../vault/errors.ts";
+import { HeadMoved, Incomplete } from "../../vault/heads.ts";
+import type { Transport } from "../../vault/interfaces.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 const QUESTION = 1000; // CIDs in one question, the server's limit

@@ -44,6 +44,11 @@ class Uploads {
     return this.rows.filter((row) => row.outcome === "working").length;
   }
 
+  /** What an earlier visit left, without what goes on by now. */
+  get unfinished(): Interrupted[] {
+    return this.interrupted.filter((one) => !this.rows.some((row) => row.name === one.name && row.size === one.size));
+  }
+
   get #ready(): Sealer {
     if (this.#sealer === undefined) throw new Error("uploads were not opened");
     return this.#sealer;
@@ -52,7 +57,7 @@ class Uploads {
   /** Ready to take files; says what an earlier visit left unfinished. */
   async open(): Promise<readonly Interrupted[]> {
     if (this.#sealer === undefined) {
-      const { Sealer } = await import("../../vault/index.ts");
+      const { Sealer } = await import("../../vault/sealing.ts");
       this.#sealer ??= new Sealer(owner.vault, transport, (upload) => this.#changed(upload));
     }
     this.interrupted = await this.#sealer.interrupted();
@@ -109,7 +114,11 @@ class Uploads {
 
   async discard(one: Interrupted): Promise<void> {
     await this.#ready.discard(one.objectId);
-    this.interrupted = await this.#ready.interrupted();
+    await this.#look();
+  }
+
+  async #look(): Promise<void> {
+    this.interrupted = (await this.#sealer?.interrupted()) ?? [];
   }
 
   #leaveOut(file: File, name: string, outcome: Outcome): void {
@@ -129,7 +138,7 @@ class Uploads {
     };
     const at = this.rows.findIndex((one) => one.key === key);
     this.rows = at < 0 ? [...this.rows, row] : this.rows.with(at, row);
-    if (upload.resumed) this.interrupted = this.interrupted.filter((one) => one.name !== upload.name);
+    if (upload.phase === "done" || upload.phase === "cancelled") void this.#look();
     if (upload.phase === "done") void owner.sawHead();
   }
 
