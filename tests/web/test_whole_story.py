@@ -1,4 +1,4 @@
-"""The owner's whole story in Chromium, on a real `allod up`: all parts are processes, a trainer's script asks, a job runs."""
+"""The owner's whole story in Chromium on a real `allod up`: all parts are processes, a script asks, a job runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from consent.chain.client import Chain
 from core.errors import Refused
 from core.settings import Settings
 from examples import trainer as script
-from tests.allod.standing import PATIENCE, Standing, until
+from tests.allod.standing import PATIENCE, Standing
 from tests.job.by_hand import write_tiny_base
 from tests.web import searching, walking
 from tests.web.serving import ROOT
@@ -89,12 +90,13 @@ class Town:
             command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
         )
 
-    def by_hand(self, words: Path) -> script.Trainer:
+    @contextmanager
+    def by_hand(self, words: Path) -> Iterator[script.Trainer]:
         """The trainer's client in this process, signed in."""
         account = Account(RootKey.from_words(words.read_text()).evm_key())
-        made = script.Trainer(self.url, Chain.http(self.rpc), account, lambda _: None)
-        made.sign_in()
-        return made
+        with Chain.http(self.rpc) as chain, closing(script.Trainer(self.url, chain, account, lambda _: None)) as made:
+            made.sign_in()
+            yield made
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +280,7 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
         walking.unlock(page)
         expect(page.get_by_text("approved with changes", exact=True)).to_be_visible()
         assert told(process, "answered")["state"] == "approved_with_changes"
-        quoted = told(process, "quoted")
+        told(process, "quoted")
         job_id = told(process, "started")["job_id"]
 
         # In escrow while it runs.
@@ -288,7 +290,7 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
         )
         shot(page, "13-in-escrow")
         finished = told(process, "done")
-        assert finished["outcome"] == "published", finished
+        assert finished["outcome"] == "confirmed", finished
         told(process, "downloaded")
         assert process.wait(PATIENCE) == 0
     finally:
@@ -315,26 +317,33 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     a_second_device(town, browser, words, file["name"])
 
     # Revoked: final, said by every keeper, and the trainer's next job is refused.
-    by_hand = town.by_hand(tess)
-    (held,) = by_hand.get("/v1/consents", role="trainer")["data"]
-    page.get_by_role("button", name=re.compile("^Revoke the consent")).click()
-    sheet = page.get_by_role("dialog")
-    sheet.get_by_role("button", name="Revoke", exact=True).click()
-    sheet.get_by_role("list", name="How far it is").wait_for()
-    page.reload()
-    walking.unlock(page)
-    expect(page.get_by_text("None is live")).to_be_visible()
-    until(lambda: by_hand.get("/v1/consents", role="trainer")["data"][0]["tokens"][0]["status"] == "burned")
-    shot(page, "19-revoked")
-    with pytest.raises(Refused, match="do not serve"):
-        by_hand.quote([held["tokens"][0]["id"]], {"base": "tiny", "purpose": PURPOSE, "epochs": EPOCHS, **NUMBERS}, 500)
-    by_hand.close()
+    with town.by_hand(tess) as trainer:
+        (held,) = trainer.get("/v1/consents", role="trainer")["data"]
+        page.get_by_role("button", name=re.compile("^Revoke the consent")).click()
+        sheet = page.get_by_role("dialog")
+        sheet.get_by_role("button", name="Revoke", exact=True).click()
+        expect(sheet).to_contain_text("3 of 3 keepers stored it")
+        page.reload()  # before it is final: the server carries it
+        walking.unlock(page)
+        expect(page.get_by_text("None is live")).to_be_visible()
+        (token,) = held["tokens"]
+        trainer.wait(lambda: burned(trainer), "The revocation", seconds=PATIENCE)
+        shot(page, "19-revoked")
+        recipe = {"base": "tiny", "purpose": PURPOSE, "epochs": EPOCHS, **NUMBERS}
+        with pytest.raises(Refused, match="do not serve"):
+            trainer.quote([token["id"]], recipe, 500)
     walking.go(page, "Activity")
     expect(page.get_by_text("You approved a request").first).to_be_visible()
     shot(page, "20-activity")
 
     a_stranger_verifies(town, browser, job_id)
     the_server_saw_nothing(town, secrets_of(town, words) | searching.of_words(first))
+
+
+def burned(trainer: script.Trainer) -> bool | None:
+    """True once the trainer's one token is burned."""
+    (held,) = trainer.get("/v1/consents", role="trainer")["data"]
+    return held["tokens"][0]["status"] == "burned" or None
 
 
 def a_second_device(town: Town, browser: Browser, words: list[str], file: str) -> None:
@@ -447,9 +456,8 @@ def test_a_wallet_signs_in_and_signs_typed_data(town: Town, context: BrowserCont
     assert [one["primaryType"] for one in wallet.signed] == ["Register", "Consent"]
     assert {one["message"]["owner"].lower() for one in wallet.signed} == {wallet.address}
 
-    tom = town.by_hand(town.trainer("tom"))
-    assert tom.consent_for(tom.find("wallet", PURPOSE), PURPOSE, 1, "")  # takes the offer, on chain
-    tom.close()
+    with town.by_hand(town.trainer("tom")) as tom:
+        assert tom.consent_for(tom.find("wallet", PURPOSE), PURPOSE, 1, "")  # takes the offer, on chain
     page.reload()
     walking.unlock(page)
     assert len(wallet.texts) == 1  # the session still stands
@@ -478,7 +486,9 @@ def test_the_command_line_beside_the_page(town: Town, page: Page) -> None:
     # What the command line adds is in the page; and the page goes on from there without having looked.
     (town.folder / "second.txt").write_text("From the command line.\n")
     town.up.allod("vault", "add", str(town.folder / "second.txt"), *cleo)
-    walking.upload(page, first, text_file("third.txt", "From the page again.\n"))
+    page.get_by_label("Files to upload").set_input_files([first, text_file("third.txt", "From the page again.\n")])
+    page.get_by_role("heading", name="Sealed and stored (2)").wait_for()
+    expect(page.get_by_role("heading", name="Already in your vault (1)")).to_be_visible()
     walking.go(page, "Files")
     for name in ("first.txt", "second.txt", "third.txt"):
         expect(page.get_by_role("link", name=name)).to_be_visible()
