@@ -26,6 +26,7 @@ from core.files import Lock
 from core.settings import Settings
 
 LOOK = 0.5  # seconds between two looks
+GRACE = 10.0  # seconds that what is under way may take at the end; all of it may be killed anywhere
 _log = logging.getLogger("allod.beside")
 
 
@@ -67,7 +68,7 @@ class Beside:
         """End both soon; what the mirror has not copied yet is copied."""
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(GRACE)
         with suppress(Busy, AllodError, OSError, OperationalError), self._lock("mirror"):
             self._make["mirror"]().tend()
         self._closing.close()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from allod import orders, starting, trainer
 from allod.orders import OPENED, QUOTE_SECONDS, READY, REFUSED, WAITING, OrderRow
@@ -82,7 +83,7 @@ class Desk:
     def _serve(self, world: World, row: OrderRow) -> None:
         try:
             (self._quote if row.state == WAITING else self._open)(world, row)
-        except (Unavailable, Busy):
+        except (Unavailable, Busy, OSError, OperationalError):
             return  # the next look finds the order as it is
         except AllodError as error:
             self._answer(row, REFUSED, problem=error.document())

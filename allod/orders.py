@@ -156,7 +156,9 @@ def jobs_of(session: Session, payer: Address, *, before: int | None, limit: int)
     """A payer's jobs, newest first; those below number `before` if given. A quote that nobody signed is none."""
     query = select(JobRow).where(JobRow.payer == payer).order_by(JobRow.number.desc()).limit(limit)
     begun = JobRow.state.is_not(None) & (JobRow.state != "quoted")
-    signed = JobRow.number.in_(select(OrderRow.job).where(OrderRow.payer == payer, OrderRow.state == SIGNED))
+    signed = JobRow.number.in_(
+        select(OrderRow.job).where(OrderRow.payer == payer, OrderRow.state.in_([SIGNED, OPENED]))
+    )
     query = query.where(begun | signed)
     return session.scalars(query if before is None else query.where(JobRow.number < before)).all()
 
@@ -164,7 +166,7 @@ def jobs_of(session: Session, payer: Address, *, before: int | None, limit: int)
 def job_of(session: Session, name: str) -> JobRow:
     """A job by its number or its whole 0x id; `NotFound` if there is none."""
     if name.startswith("0x"):
-        found = session.scalars(select(JobRow).where(JobRow.job_id == from_hex(name, 32))).one_or_none()
+        found = session.scalars(select(JobRow).where(JobRow.job_id == from_hex(name, 32))).first()
     else:
         found = session.get(JobRow, int(name)) if len(name) < 19 else None
     if found is None:

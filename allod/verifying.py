@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from finetune.verify import Report, verify
 
 AT_ONCE = 2  # each reads a bundle and asks the chain for seconds
 KEPT = 64
+WAITING = 4  # more who may wait for a turn; the rest are told to come back
 WAIT = 20.0  # seconds for a turn
 
 
@@ -37,6 +39,7 @@ class Verifier:
 
     def __init__(self, *, at_once: int = AT_ONCE, wait: float = WAIT, clock: Callable[[], float] = time.time) -> None:
         self._turns = threading.Semaphore(at_once)
+        self._room = threading.Semaphore(at_once + WAITING)
         self._wait = wait
         self._clock = clock
         self._guard = threading.Lock()
@@ -47,23 +50,37 @@ class Verifier:
         bundle = published_bundle(world.home, folder)
         head = world.chain.block()
         key = (bundle.folder, head.hash, _mark(bundle.folder))
+        known = self._known(key)
+        if known is not None:
+            return known
+        with _taking(self._room, 0), _taking(self._turns, self._wait):
+            known = self._known(key)  # somebody may have asked the same meanwhile
+            if known is not None:
+                return known
+            trust = own_trust(world)
+            report = verify(bundle.folder, world.chain, trust, world.blocks)
+            found = Verified(report, head.number, int(self._clock()), trust.encode().decode())
+            with self._guard:
+                self._kept[key] = found
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            return found
+
+    def _known(self, key: tuple[Path, bytes, int]) -> Verified | None:
         with self._guard:
             if key in self._kept:
                 self._kept.move_to_end(key)
-                return self._kept[key]
-        if not self._turns.acquire(timeout=self._wait):
-            raise Unavailable("Others are verifying.", hint="Ask again in a few seconds.", retry_after=5)
-        try:
-            trust = own_trust(world)
-            report = verify(bundle.folder, world.chain, trust, world.blocks)
-        finally:
-            self._turns.release()
-        found = Verified(report, head.number, int(self._clock()), trust.encode().decode())
-        with self._guard:
-            self._kept[key] = found
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return found
+            return self._kept.get(key)
+
+
+@contextmanager
+def _taking(turns: threading.Semaphore, seconds: float) -> Iterator[None]:
+    if not turns.acquire(timeout=seconds):
+        raise Unavailable("Others are verifying.", hint="Ask again in a few seconds.", retry_after=5)
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def _mark(folder: Path) -> int:

@@ -1,8 +1,7 @@
 """One database, one transaction per task.
 
-Tables are declared beside the code that owns them (`vault/catalogue.py`, `consent/records.py`,
-`consent/chain/records.py`, `consent/index/records.py`, `finetune/records.py`) and migrated by one Alembic history. Rows
-hold ids, hashes, public documents and states: never plaintext, file names, keys or words.
+Tables are declared beside the code that owns them (`allod.schema` names the modules) and migrated by one Alembic
+history. Rows hold ids, hashes, public documents and states: never plaintext, file names, keys or words.
 """
 
 from __future__ import annotations

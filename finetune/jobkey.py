@@ -53,9 +53,8 @@ def open_runner(folder: Path) -> Runner:
     if len(key) != 32:
         raise Corrupted("The runner's machine key is damaged.", hint=f"Restore {path} from a copy.")
     runner = Runner(key, folder)
-    note = folder / "address"
-    if not note.exists():
-        write_atomic(note, runner.account.address.hex().encode())
+    if runner_address(folder) != runner.account.address:
+        write_atomic(folder / "address", runner.account.address.hex().encode())
     return runner
 
 

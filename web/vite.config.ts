@@ -13,6 +13,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
     rolldownOptions: {
+      checks: { bundlerTimings: false },
       // Hybrids of ML-KEM with P-256 and P-384 that are made while the noble library loads, and that nobody here uses.
       treeshake: { manualPureFunctions: ["QSF", "createKitchenSink", "ecdhKem"] },
     },

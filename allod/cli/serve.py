@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import typer
 from allod.cli.shown import Screen, Shown, command
 
 app = typer.Typer()
+STOPPED_BY = 5.0  # seconds after which a process that was told to stop is gone
 
 
 @command(app, "serve")
@@ -37,5 +39,15 @@ def serve(
         data = {"url": url, "listening": place.url, "metrics": place.metrics}
         screen.tell(Shown(data, [f"Allod answers on {url}, /metrics on {place.metrics} (Ctrl-C stops it)."]))
         stop.wait()
+        end = _leave_by(STOPPED_BY)
+    end.cancel()
     screen.note("Stopped.")
     return Shown(data)
+
+
+def _leave_by(seconds: float) -> threading.Timer:
+    """A thread that waits for the chain cannot be stopped: whoever is still at work then is cut off as by a crash."""
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+    return timer

@@ -126,7 +126,7 @@ def describe(world: World) -> WorldOut:
             currency=to_hex(deployment.currency),
         ),
         currency=CurrencyOut(
-            symbol=str(world.market.currency.read("symbol"))[:64],
+            symbol=world.market.symbol[:64],
             decimals=decimals,
             unit_decimals=unit_decimals(decimals),
         ),

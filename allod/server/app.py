@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from allod import __version__
@@ -51,10 +52,10 @@ def create_app(
         telemetry={"tracing": False},
     )
     place = app.state.place = Place(world, origins, bounds or Bounds(), own_hosts)
-    streams: Counter[str] = Counter()
+    streams: Counter[bytes] = Counter()
     app.state.streams = streams
     app.state.metrics = Metrics(streams.total)
-    for kind in (AllodError, HTTPException, RequestValidationError, OperationalError):
+    for kind in (AllodError, HTTPException, RequestValidationError, OperationalError, PoolTimeout):
         app.add_exception_handler(kind, problems.handle)
     app.add_exception_handler(idempotency.Replayed, idempotency.handle_replay)
     for router in ROUTERS:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import anyio
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
 
 from allod.depot import PART, QUESTION, Depot
 from allod.server.context import Here, InPlace
@@ -16,6 +17,7 @@ from allod.server.forms import Cid as CidText
 from allod.server.forms import Form
 from allod.server.guard import Anyone, SignedIn
 from allod.server.problems import TooLarge, TooOften, WrongMediaType
+from core.errors import Corrupted
 from core.ids import Address
 from vault.cid import CODECS, Cid
 
@@ -56,6 +58,8 @@ class Intake:
             part = b"".join(chunks)
             chunks.clear()
             yield part
+        except ClientDisconnect:
+            raise Corrupted("The part is cut short: its sender went away.", hint="Send it again.") from None
         finally:
             self._bytes -= size
             self._of[account] -= 1

@@ -9,7 +9,7 @@ from core.limits import Rate
 SMALL_BODY = 128 << 10
 MAX_HEAD = 16 << 10
 BLOCKS_BODY = (16 << 20) + (64 << 10)  # one part of 16 MiB and its framing
-CLIENT, SIGN_IN, ACCOUNT = Rate(100, 400), Rate(1, 30), Rate(50, 300)
+CLIENT, SIGN_IN, ACCOUNT = Rate(100, 400), Rate(2, 60), Rate(50, 300)
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Bounds:
 
     `body` bounds the arrival of a body, with a second more for each `slowest` bytes that it declares; `answer` the time
     until an answer begins, `write` the wait for a client to take its next piece. A stream ends after `stream_life`, and
-    its client asks again.
+    its client asks again. `parts` is how long /readyz waits for all parts together.
     """
 
     header: float = 10
@@ -35,6 +35,7 @@ class Bounds:
     stream_life: float = 600
     stream_look: float = 0.5
     heartbeat: float = 15
+    parts: float = 5
     client: Rate = CLIENT
     sign_in: Rate = SIGN_IN
     account: Rate = ACCOUNT

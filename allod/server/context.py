@@ -3,7 +3,8 @@
     def handler(here: Here, db: Db) -> ...
 
 `Db` is one transaction for one request: it commits before the answer leaves, and nothing of it stays where the handler
-raises. Tables are reached through it, everything else of the home through `Here`.
+raises. Tables are reached through it, everything else of the home through `Here`. Dependencies that wait for nothing
+are coroutines: they need no thread of the pool, so that /livez answers while all of these wait.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.accounts = Buckets(self.bounds.account)
-        self.readiness = Readiness(self.world)
+        self.readiness = Readiness(self.world, patience=self.bounds.parts)
 
     def close(self) -> None:
         """Let the threads of the readiness checks go."""
@@ -69,15 +70,21 @@ def place_of(request: Request) -> Place:
     return place
 
 
-def _world(place: Annotated[Place, Depends(place_of)]) -> World:
+async def _place(request: Request) -> Place:
+    return place_of(request)
+
+
+InPlace = Annotated[Place, Depends(_place)]
+
+
+async def _world(place: InPlace) -> World:
     return place.world
 
 
-def _transaction(place: Annotated[Place, Depends(place_of)]) -> Iterator[Session]:
+def _transaction(place: InPlace) -> Iterator[Session]:
     with transaction(place.world.engine) as session:
         yield session
 
 
-InPlace = Annotated[Place, Depends(place_of)]
 Here = Annotated[World, Depends(_world)]
 Db = Annotated[Session, Depends(_transaction, scope="function")]

@@ -38,7 +38,7 @@ def _check_origin(request: Request, place: Place, *, needed: bool) -> None:
         raise Denied("The request came from another site.", hint="Use the page of this server itself.")
 
 
-def anyone(request: Request, place: InPlace) -> None:
+async def anyone(request: Request, place: InPlace) -> None:
     """Everybody, as long as no other site makes a browser ask."""
     _check_origin(request, place, needed=False)
 
@@ -64,7 +64,7 @@ def session_of(request: Request, place: InPlace) -> signin.SignedIn:
 Session = Annotated[signin.SignedIn, Depends(session_of)]
 
 
-def signed_in(session: Session) -> Address:
+async def signed_in(session: Session) -> Address:
     """The account that is signed in."""
     return session.account
 

@@ -27,7 +27,7 @@ class ReadinessOut(BaseModel):
 
 
 @router.get("/livez", operation_id="read_liveness", response_class=PlainTextResponse)
-def read_liveness(caller: Anyone) -> str:
+async def read_liveness(caller: Anyone) -> str:
     """Says ok while the process answers at all."""
     return "ok\n"
 

@@ -118,9 +118,11 @@ def _claim(session: Session, account: Address, key: str, asked: bytes, claim: by
     session.execute(delete(AnswerRow).where(*mine, *dead))
     row = AnswerRow(account=account, key=key, request=asked, claim=claim, since=now)
     session.execute(inserting(session, row).on_conflict_do_nothing())
-    found = session.scalars(select(AnswerRow).where(*mine)).one()
-    if found.claim == claim:
+    found = session.scalars(select(AnswerRow).where(*mine)).one_or_none()
+    if found is not None and found.claim == claim:
         return
+    if found is None:  # the first gave its key back just now
+        raise Conflict("The first request with this key has failed just now.", hint="Ask again.", retry_after=1)
     if found.request != asked:
         raise InvalidInput(
             "This Idempotency-Key belongs to another request.", hint="Take a new key for each thing to do."

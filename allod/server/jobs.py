@@ -24,6 +24,7 @@ from finetune.records import JobRow
 router = APIRouter(prefix="/v1", tags=["jobs"])
 JobName = Annotated[str, Path(pattern="^([1-9][0-9]{0,17}|0x[0-9a-f]{64})$", description="A job's number or 0x id.")]
 JobId = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="A job's 0x id.")]
+_LONG = ("payees", "refusals", "losses", "transactions")
 
 
 class JobIn(Form):
@@ -103,8 +104,11 @@ class JobOut(BaseModel):
     transactions: list[dict[str, Any]] = []
 
     @classmethod
-    def of(cls, row: JobRow) -> JobOut:
-        """The document of a job."""
+    def of(cls, row: JobRow, *, whole: bool = True) -> JobOut:
+        """The document of a job; in a list without its long parts."""
+        summary = row.summary or {}
+        if not whole:
+            summary = {name: value for name, value in summary.items() if name not in _LONG}
         return cls(
             id=str(row.number),
             job_id=None if row.job_id is None else to_hex(row.job_id),
@@ -112,7 +116,7 @@ class JobOut(BaseModel):
             created=seconds(row.created),
             adapter=None if row.adapter is None else to_hex(row.adapter),
             cancellation=row.wish or (row.answer if row.answer != "sent" else None),
-            **(row.summary or {}),
+            **summary,
         )
 
 
@@ -136,9 +140,9 @@ def create_job(account: SignedIn, given: JobIn, once: Once) -> JobOut:
 
 @router.get("/jobs", operation_id="list_jobs")
 def list_jobs(account: SignedIn, db: Db, paging: Paging) -> Page[JobOut]:
-    """The account's jobs, newest first."""
+    """The account's jobs, newest first, without their payees, refusals, losses and transactions."""
     rows = orders.jobs_of(db, account, before=paging.after_id, limit=paging.limit + 1)
-    return paging.page([JobOut.of(row) for row in rows], lambda job: job.id)
+    return paging.page([JobOut.of(row, whole=False) for row in rows], lambda job: job.id)
 
 
 @router.get("/jobs/{job}", operation_id="read_job")

@@ -6,7 +6,6 @@ say of themselves; an error that nobody foresaw is a 500 that tells the client n
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
@@ -14,7 +13,7 @@ from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from allod.server import problems
@@ -55,8 +54,8 @@ class Observing:
             await self.app(scope, receive, answer.send)
             if not answer.status:
                 raise RuntimeError("nothing was answered")
-        except asyncio.CancelledError:
-            raise
+        except ClientDisconnect:
+            return  # whoever asked is gone, or takes nothing any more
         except Exception as error:
             LOG.error("a request failed", exc_info=error, extra={"facts": {"trace_id": trace_id}})
             if answer.status:

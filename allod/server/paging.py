@@ -51,7 +51,7 @@ class Asked:
         return Page(data=data, has_more=more, next_after=str(cursor(data[-1])) if more and data else None)
 
 
-def _asked(
+async def _asked(
     limit: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 50,
     after: Annotated[
         str | None,

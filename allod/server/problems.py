@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from core.errors import AllodError, Denied, InvalidInput, NotFound, Unavailable
@@ -122,7 +123,7 @@ def of_exception(error: Exception) -> AllodError:
         return InvalidInput("The request is not of the form that is asked for.", hint="`errors` says where and why.")
     if isinstance(error, HTTPException):
         return _of_status(error.status_code)
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError | PoolTimeout):
         return Unavailable("The database does not answer.", hint="Try again in a few seconds.", retry_after=2)
     return AllodError("Something broke here.", hint="Try again; tell the operator the trace id if it stays.")
 

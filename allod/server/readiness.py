@@ -30,25 +30,33 @@ SILENT = "It does not answer in time."
 class Readiness:
     """Looks at the parts of one world."""
 
-    def __init__(self, world: World, *, checks: Mapping[str, Callable[[World], str]] | None = None) -> None:
-        """`checks` say what is wrong with a part, or nothing."""
+    def __init__(
+        self,
+        world: World,
+        *,
+        patience: float = PATIENCE,
+        good_for: float = GOOD_FOR,
+        checks: Mapping[str, Callable[[World], str]] | None = None,
+    ) -> None:
+        """`checks` say what is wrong with a part, or nothing; all have `patience` seconds together."""
+        self._patience, self._good_for = patience, good_for
         self._world = world
         self._checks = dict(CHECKS if checks is None else checks)
         self._guard = threading.Lock()
         self._running: dict[str, Future[str]] = {}
         self._pool = ThreadPoolExecutor(len(self._checks), thread_name_prefix="readiness")
         self._seen: dict[str, str] = {}
-        self._seen_at = -GOOD_FOR
+        self._seen_at = -good_for
 
     def look(self) -> dict[str, str]:
         """What is wrong with each part; an empty text where nothing is."""
         with self._guard:
-            if time.monotonic() - self._seen_at < GOOD_FOR:
+            if time.monotonic() - self._seen_at < self._good_for:
                 return self._seen
             for part, check in self._checks.items():
                 if part not in self._running:  # else it hangs since an earlier look, which is answer enough
                     self._running[part] = self._pool.submit(_flaw, check, self._world)
-            wait(self._running.values(), PATIENCE)
+            wait(self._running.values(), self._patience)
             self._seen = {
                 part: self._running.pop(part).result() if self._running[part].done() else SILENT
                 for part in self._checks

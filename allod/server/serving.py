@@ -25,6 +25,7 @@ from core.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE = 3.0  # seconds for what is in flight
+PATIENCE = 10.0  # seconds for which a request waits for a chain or a node that is away; clients ask again
 LOOK = 0.5  # seconds between two looks whether the home's chain is free
 HEAD = 64 << 10  # bytes of a head that are read at all; the gate refuses less with a proper answer
 
@@ -77,7 +78,8 @@ def serving(
         stack.callback(bound.close)
         found = bound.getsockname()[1]
         _keep_chain(stack, settings)
-        world = stack.enter_context(World(settings))
+        patience = min(settings.patience, PATIENCE)
+        world = stack.enter_context(World(settings.model_copy(update={"patience": patience})))
         world.deployment  # noqa: B018 - made at its first use, before anybody waits for it
         world.vaults  # noqa: B018 - likewise, before there are threads
         stack.enter_context(collecting(world.depot))

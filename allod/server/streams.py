@@ -23,6 +23,7 @@ from starlette.responses import StreamingResponse
 from allod.server.context import Place, place_of
 from allod.server.problems import TooOften
 from core.errors import AllodError, InvalidInput
+from core.limits import key_of
 
 BATCH = 100
 MEDIA_TYPE = "text/event-stream"
@@ -56,8 +57,8 @@ def follow(request: Request, read: Read, after: int, last_event_id: str | None) 
             "next_after": str(found[-1][0]) if found else None,
         }
     place = place_of(request)
-    client = request.client.host if request.client else ""
-    open_streams: Counter[str] = request.app.state.streams
+    client = key_of(request.client.host if request.client else "")
+    open_streams: Counter[bytes] = request.app.state.streams
     bounds = place.bounds
     if open_streams.total() >= bounds.streams or open_streams[client] >= bounds.streams_of_one:
         raise TooOften("Too many streams are open.", hint="Close some, or ask for JSON with ?after=.", retry_after=10)
@@ -75,7 +76,7 @@ def _start(after: int, last_event_id: str | None) -> int:
 
 
 async def _events(
-    place: Place, read: Read, at: int, found: Sequence[Event], open_streams: Counter[str], client: str
+    place: Place, read: Read, at: int, found: Sequence[Event], open_streams: Counter[bytes], client: bytes
 ) -> AsyncIterator[bytes]:
     bounds = place.bounds
     open_streams[client] += 1

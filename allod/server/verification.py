@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from allod import orders
-from allod.server.context import Db, Here
+from allod.server.context import Here
 from allod.server.forms import Hex32, UnixTime
 from allod.server.guard import Anyone
 from allod.verifying import Verifier
+from core.database import transaction
 from core.encoding import to_hex
 
 router = APIRouter(prefix="/v1", tags=["verifications"])
@@ -50,9 +51,10 @@ class VerificationOut(BaseModel):
 
 
 @router.get("/verifications/{name}", operation_id="read_verification")
-def read_verification(caller: Anyone, name: Name, here: Here, db: Db, request: Request) -> VerificationOut:
+def read_verification(caller: Anyone, name: Name, here: Here) -> VerificationOut:
     """Every sentence about a finished job, checked now against chain, blocks and bundle."""
-    row = orders.finished_job(db, name if name.startswith("0x") else "0x" + name)
+    with transaction(here.engine) as db:  # of its own: what follows takes seconds
+        row = orders.finished_job(db, name if name.startswith("0x") else "0x" + name)
     found = _VERIFIER.verify(here, row.folder)
     return VerificationOut(
         job_id=to_hex(row.job_id or b""),

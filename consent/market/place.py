@@ -68,6 +68,11 @@ class Market:
         """The currency's decimals."""
         return int(self.currency.read("decimals"))
 
+    @cached_property
+    def symbol(self) -> str:
+        """The currency's symbol, as its contract says it."""
+        return str(self.currency.read("symbol"))
+
     def await_safe(self, number: int, on_wait: Callable[[int], None]) -> None:
         """Wait until the node calls block `number` safe: keepers believe nothing newer that is to a job's advantage.
 

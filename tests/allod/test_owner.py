@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from allod import listing, owner
+from allod import listing, owner, trainer
 from allod.identities import Unlocked
 from allod.world import World
 from consent.keeper.revocation import RevokeAll
@@ -79,6 +79,21 @@ def test_terms_slipped_into_the_catalogue_are_never_signed_and_never_relied_on(
     assert signed.consent.terms == terms.hash
     with pytest.raises(Corrupted, match="not ones that the owner put on chain"):
         listing.publication_of(world, asset)
+
+
+def test_a_dataset_published_under_several_terms_is_found_under_each(world: World, ada: Unlocked, vault: Vault) -> None:
+    asset, terms = publish(world, ada, vault)
+    dearer = replace(terms, flat=9_000_000, salt=b"s" * 32)
+    ids = [entry.object_id for entry in vault.entries()]
+    card = {"title": "Notes", "description": "", "schema": [], "sample": ""}
+    assert owner.publish_dataset(world, ada, vault, ids, card, dearer).asset == asset
+    for one in (terms, dearer):
+        assert listing.publication_of(world, asset, one.hash).terms == one
+    assert listing.publication_of(world, asset).terms == terms, "the list shows those that came first"
+    signed = owner.sign_consent(world, ada, vault, asset, PURPOSE)
+    assert trainer.licence_for(world, signed.consent).terms == dearer, "owners sign under their newest terms"
+    owner.relist(world, ada, vault)
+    assert listing.publication_of(world, asset, dearer.hash).terms == dearer
 
 
 def test_a_dataset_of_somebody_else_is_not_consented_to(world: World, ada: Unlocked, vault: Vault) -> None:

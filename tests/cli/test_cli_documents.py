@@ -103,7 +103,7 @@ def test_every_command_is_tried_here() -> None:
 
 def forge(allod: Terminal) -> None:
     """A copy of job 1's bundle in which the recipe has another seed."""
-    (bundle,) = allod.home.glob("jobs/*/bundle")
+    (bundle,) = allod.home.glob("bundles/*")
     shutil.copytree(bundle, allod.home.parent / "forged")
     recipe = allod.home.parent / "forged" / "evidence" / "recipe.json"
     changed = decode_json(recipe.read_bytes())

@@ -73,7 +73,9 @@ class Town:
         bases.mkdir(exist_ok=True)
         if not (bases / "tiny").exists():
             shutil.copytree(self.home.base, bases / "tiny")
-        self.payer = self.person("tess", account=self.home.payer)
+        self.payer = self.person("tess", signed_in=False)
+        self.payer.account = self.home.payer
+        self.payer.sign_in()
 
     @property
     def engine(self) -> Engine:

@@ -23,7 +23,7 @@ from core.settings import Settings
 
 ORIGIN = "http://127.0.0.1:8600"
 PLENTY = Rate(10_000, 100_000)
-TEST_BOUNDS = Bounds(client=PLENTY, sign_in=PLENTY, account=PLENTY, stream_life=0)
+TEST_BOUNDS = Bounds(client=PLENTY, sign_in=PLENTY, account=PLENTY, stream_life=0, parts=60)
 """No test is turned away for its speed, and a stream ends once it has said what there is."""
 
 

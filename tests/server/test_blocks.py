@@ -18,6 +18,7 @@ from allod.server.problems import TooLarge, TooOften
 from allod.vaults import prove
 from allod.world import World
 from core.encoding import to_hex
+from core.errors import Corrupted
 from core.ids import Address, VaultId
 from tests.server.calls.vaults import part, send
 from tests.server.people import Person
@@ -190,6 +191,25 @@ def request_of(chunks: list[bytes]) -> Request:
         return next(rest, {"type": "http.request", "body": b"", "more_body": False})
 
     return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+def test_a_sender_that_goes_away_is_no_failure_of_the_server() -> None:
+    sent: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return sent.pop(0)
+
+    async def story() -> None:
+        intake = routes.Intake()
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        with pytest.raises(Corrupted, match="went away"):
+            await anext(intake.receive(request, Address(b"a" * 20)))
+        assert (intake._bytes, dict(intake._of)) == (0, {})
+
+    asyncio.run(story())
 
 
 def test_parts_of_one_account_and_the_memory_of_all_are_bounded_and_given_back(

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from allod import consenting, operations, requests
+from allod import consenting, requests
 from allod.world import World
 from consent.chain.account import Account
+from consent.chain.client import Chain
 from consent.grant import nonce_of
 from consent.market.publish import Prepared
 from core.database import transaction
@@ -311,17 +312,17 @@ def test_a_request_is_answered_once_and_by_its_own_people(owner: Owner, tom: Per
 def test_a_request_expires_by_the_clock(owner: Owner, tom: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     made = owner.publish()
     request = asked(owner, tom, made, days_open=1)
-    true = operations.now()
-    monkeypatch.setattr(requests, "now", lambda: true + DAY - 5)
+    closes = ok(tom.http.get(f"/v1/requests/{request}"))["closes"]
+    monkeypatch.setattr(requests, "now", lambda: closes - 1)
     assert ok(tom.http.get(f"/v1/requests/{request}"))["state"] == "open"
-    monkeypatch.setattr(requests, "now", lambda: true + DAY + 5)
+    monkeypatch.setattr(requests, "now", lambda: closes)
     found = ok(tom.http.get(f"/v1/requests/{request}"))
     assert found["state"] == "expired"
     refused(owner.http.post(f"/v1/requests/{request}/denial", json={}), 409, "is expired")
     refused(owner.post_consent(owner.consent(made, tom.account.address), request), 409, "is expired")
     assert ok(owner.http.get("/v1/requests", params={"state": "open"}))["data"] == []
     assert [one["id"] for one in ok(owner.http.get("/v1/requests", params={"state": "expired"}))["data"]] == [request]
-    assert asked(owner, tom, made, expiry=true + 10 * DAY) != request
+    assert asked(owner, tom, made, expiry=closes + 10 * DAY) != request
 
 
 def test_requests_have_bounds(owner: Owner, tom: Person) -> None:
@@ -452,3 +453,50 @@ def test_pages_of_consents_hold_each_once(world: World, owner: Owner, tom: Perso
     assert numbers == [5, 4, 3, 2, 1]
     assert page["data"][0]["purpose"] == PURPOSE
     assert {row["tokens"][0]["status"] for row in page["data"]} == {"never_minted"}
+
+
+def asked_of_the_chain(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> list[str]:
+    """The methods of the requests that the chain gets meanwhile."""
+    methods: list[str] = []
+    true = Chain.request
+
+    def request(self: Chain, method: str, *params: Any) -> Any:
+        methods.append(method)
+        return true(self, method, *params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Chain, "request", request)
+        act()
+    return methods
+
+
+def test_a_page_of_consents_asks_the_chain_as_often_for_many_as_for_few(
+    world: World, owner: Owner, tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = owner.publish()
+    asked_for = []
+    for count_of in (2, 10):
+        for _ in range(count_of):
+            ok(owner.post_consent(owner.consent(made, tom.account.address)), 202)
+        work(world)
+        world.view.now()
+        asked_for.append(len(asked_of_the_chain(monkeypatch, lambda: ok(owner.http.get("/v1/consents")))))
+    assert asked_for[0] == asked_for[1] <= 8
+    [row] = ok(owner.http.get("/v1/consents", params={"limit": 1}))["data"]
+    assert row["number"] == 12
+
+
+def test_earnings_ask_the_chain_once_for_each_block(
+    world: World, owner: Owner, tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = owner.publish()
+    consent = owner.consent(made, tom.account.address)
+    ok(owner.post_consent(consent), 202)
+    work(world)
+    token = consent.id(world.market.chain_id, world.market.token.address, tom.account.address)
+    fund(world, tom)
+    for _ in range(4):
+        open_a_job(world, tom, [(token, owner.person, 10)])
+    assert ok(owner.http.get("/v1/earnings"))["totals"]["in_escrow"] == "40"
+    again = asked_of_the_chain(monkeypatch, lambda: ok(owner.http.get("/v1/earnings")))
+    assert again == ["eth_getBlockByNumber"], "it looks for a new head, and finds none"

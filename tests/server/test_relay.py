@@ -166,18 +166,17 @@ class Away:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Lets seconds pass on the clock of operations."""
-    passed = [0]
-    true = operations.now
+    """Stops the clock of operations, and lets seconds pass on it."""
+    at = [operations.now()]
 
     def now() -> int:
-        return true() + passed[0]
+        return at[0]
 
     monkeypatch.setattr(operations, "now", now)
     monkeypatch.setattr(relaying, "now", now)
 
     def wait(seconds: int) -> None:
-        passed[0] += seconds
+        at[0] += seconds
 
     return wait
 
@@ -249,7 +248,12 @@ def _away(*_: Any, **__: Any) -> None:
 
 
 def test_one_that_waits_holds_back_its_own_account_alone_and_no_revocation(
-    world: World, ada: Person, person: Callable[..., Person], tom: Person, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    ada: Person,
+    person: Callable[..., Person],
+    tom: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    later: Callable[[int], None],
 ) -> None:
     owner, other = Owner(world, ada), Owner(world, person("eve"))
     made, theirs = owner.publish(), other.publish(text="Eve's.\n")
@@ -264,6 +268,9 @@ def test_one_that_waits_holds_back_its_own_account_alone_and_no_revocation(
     work(world)
     assert [owner.operation(one)["state"] for one in (stuck, behind, revoked)] == ["accepted", "accepted", "final"]
     assert other.operation(free)["state"] == "final"
+    later(2)
+    work(world)
+    assert [owner.operation(one)["state"] for one in (stuck, behind)] == ["failed", "final"], "the first was revoked"
 
 
 def test_what_the_contract_refuses_fails_with_its_reason_and_opens_the_request_again(

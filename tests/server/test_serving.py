@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from consent.chain.joining import open_chain
 from consent.chain.rpc import serving as serve_chain
 from core.errors import Busy, InvalidInput
 from core.settings import Settings
+from tests.server.people import account_of, sign_in_message
 
 PATIENT = 60
 REPOSITORY = Path(__file__).parents[2]
@@ -97,6 +99,27 @@ def test_it_says_where_it_answers_and_stops_when_told(home: Path) -> None:
         assert taken < 20  # five seconds, on a machine that does nothing else
     with EmbeddedChain(home / "chain"):
         pass  # the chain is free again
+
+
+def test_it_does_not_wait_for_a_chain_that_hangs(home: Path) -> None:
+    """A request is stuck in a question to a chain that took the connection and says nothing more."""
+    with ExitStack() as chain:
+        url = chain.enter_context(serve_chain(chain.enter_context(EmbeddedChain(home / "chain"))))
+        with Process(home, "--port", "0", rpc_url=url) as process, ThreadPoolExecutor(1) as pool:
+            place = process.said["data"]["url"]
+            nonce = httpx.post(f"{place}/v1/nonces", timeout=PATIENT, trust_env=False).json()["nonce"]
+            chain.close()
+            with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))) as silent:
+                of_a_wallet = {"domain": place.removeprefix("http://"), "uri": place, "address": "0x" + "11" * 20}
+                body = sign_in_message(account_of("ada"), nonce, **of_a_wallet)
+                asking = pool.submit(httpx.post, f"{place}/v1/sessions", json=body, timeout=PATIENT, trust_env=False)
+                asked, _ = silent.accept()
+                with asked:
+                    taken, err = process.stop()
+                assert taken < 20  # the chain has 30 seconds for its answer
+                assert process.child.returncode == 0, err
+                with pytest.raises(httpx.HTTPError):
+                    asking.result(PATIENT).raise_for_status()
 
 
 def test_a_start_after_a_kill_finds_everything(home: Path) -> None:

@@ -126,6 +126,11 @@ def test_what_python_seals_the_page_opens(page: Page, home: Home) -> None:
         assert do(page, "open", place(home), entry["objectId"]) == expected
     assert do(page, "remove", place(home), found[1]["objectId"]) == "conflict"
     assert do(page, "remove", place(home), found[0]["objectId"]) == "nothing"
+    card = home.blocks.get(header.card)
+    home.blocks.delete(header.card)  # what a dataset holds cannot be told any more
+    assert do(page, "remove", place(home), found[1]["objectId"]) == "conflict"
+    assert do(page, "unreadable", place(home)) == 1
+    home.blocks.put(header.card, card)
     assert do(page, "forget", place(home), "0x" + header.cid.digest.hex()) == "nothing"
     assert do(page, "remove", place(home), found[1]["objectId"]) == "nothing"
     again = in_python(home)

@@ -38,7 +38,7 @@ def allod(home: Path, *words: str, stdin: str = "") -> Any:
         text=True,
         env={**kept, **own, "PYTHONPATH": str(ROOT)},
         cwd=home.parent,
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

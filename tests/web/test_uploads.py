@@ -338,7 +338,7 @@ def test_the_journal_is_sealed(page: Page, home: Home, tmp_path: Path) -> None:
     choose(page, path)
     assert settle(page)[0]["phase"] == "failed"
     text = do(page, "journalText").encode("latin-1")
-    assert len(text) > 1000
+    assert len(text) > 900  # an upload and the digests of its parts
     digest = hashlib.sha256(home.blocks.get(home.sends[0][0])).digest()
     for secret in (b"canary", ROOT, digest, home.blocks.get(home.sends[0][0])[:40]):
         assert secret not in text

@@ -1,9 +1,8 @@
-/** What the end-to-end tests do with the vault: each function is one deed of an owner, over a home of blocks by HTTP. */
+/** What the end-to-end tests do with the vault: each function is a deed of an owner, over a home of blocks. */
 import {
   AllodError,
   type Bytes,
   Cid,
-
   HeadMoved,
   Incomplete,
   KeyFile,
@@ -125,7 +124,10 @@ let latest: Upload[] = [];
 
 const lab = {
   /** A new vault by its key file: what first run does. */
-  async create(base: string, passphrase: string): Promise<{ words: string; file: string; vault: string; root: string }> {
+  async create(
+    base: string,
+    passphrase: string,
+  ): Promise<{ words: string; file: string; vault: string; root: string }> {
     const root = await RootKey.generate();
     const file = await KeyFile.create(root, passphrase, { address: ACCOUNT });
     const again = await KeyFile.decode(file.encode()).unlock(passphrase);
@@ -171,7 +173,11 @@ const lab = {
       for await (const piece of vault.open(fromHex(objectId))) parts.push(piece);
     });
     const whole = new Uint8Array(await new Blob(parts).arrayBuffer());
-    return { sha256: toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", whole))), length: whole.length, failure };
+    return {
+      sha256: toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", whole))),
+      length: whole.length,
+      failure,
+    };
   },
 
   async remove(place: Place, objectId: string, evenIfPublished = false): Promise<string> {
@@ -191,9 +197,7 @@ const lab = {
   /** All at once, each from a state of its own: as many tabs would. */
   async race(place: Place, count: number): Promise<string[]> {
     const vaults = await Promise.all(Array.from({ length: count }, () => opened(place)));
-    return await Promise.all(
-      vaults.map(({ vault }, at) => slugOf(() => vault.saveRecord("race", { number: at }))),
-    );
+    return await Promise.all(vaults.map(({ vault }, at) => slugOf(() => vault.saveRecord("race", { number: at }))));
   },
 
   async restore(base: string, words: string): Promise<{ vault: string; sequence: number }> {
@@ -217,9 +221,17 @@ const lab = {
     committee: { id: string; t: number; keys: string[] },
   ): Promise<{ digest: string; publication: string }> {
     const { vault } = await opened(place);
-    const dataset = await vault.buildDataset(ids.map((id) => fromHex(id)), card);
+    const dataset = await vault.buildDataset(
+      ids.map((id) => fromHex(id)),
+      card,
+    );
     if (asset === "") return { digest: toHex(dataset.digest), publication: "" };
-    const whole = { chainId: scope.chainId, token: fromHex(scope.token), owner: fromHex(scope.owner), asset: fromHex(asset) };
+    const whole = {
+      chainId: scope.chainId,
+      token: fromHex(scope.token),
+      owner: fromHex(scope.owner),
+      asset: fromHex(asset),
+    };
     const keepers = { id: fromHex(committee.id), t: committee.t, keys: committee.keys.map((key) => fromHex(key)) };
     const publication = await vault.publish(dataset, new TextEncoder().encode(terms), whole, keepers);
     return { digest: toHex(dataset.digest), publication: publication.toString() };
@@ -289,7 +301,8 @@ const lab = {
       const store = database.transaction(name).objectStore(name);
       for (const request of [store.getAllKeys(), store.getAll()]) {
         const found = await new Promise<unknown[]>((resolve) => (request.onsuccess = () => resolve(request.result)));
-        for (const item of found) text += item instanceof Uint8Array ? `${String.fromCharCode(...item)}\n` : `${String(item)}\n`;
+        for (const item of found)
+          text += item instanceof Uint8Array ? `${String.fromCharCode(...item)}\n` : `${String(item)}\n`;
       }
     }
     database.close();
@@ -299,7 +312,10 @@ const lab = {
   /** Seconds for the same bytes: raw AES-GCM and SHA-256 one MiB after the other, and sealed in the Worker. */
   async bench(mib: number): Promise<{ raw: number; sealed: number }> {
     const plain = content(1 << 20, 7);
-    const file = new File(Array.from({ length: mib }, () => plain), "bench.bin");
+    const file = new File(
+      Array.from({ length: mib }, () => plain),
+      "bench.bin",
+    );
     const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt"]);
     const raw = await seconds(async () => {
       // As many at once as the sealing has, or the comparison would flatter it.
@@ -311,12 +327,17 @@ const lab = {
     });
     const sealed = await seconds(async () => {
       const ids = { vaultId: new Uint8Array(32), objectId: new Uint8Array(32) };
-      const request = { file, name: file.name, dek: crypto.getRandomValues(new Uint8Array(32)), header: newHeader(), ...ids };
+      const request = {
+        file,
+        name: file.name,
+        dek: crypto.getRandomValues(new Uint8Array(32)),
+        header: newHeader(),
+        ...ids,
+      };
       for await (const piece of sealInWorker(request)) void piece;
     });
     return { raw, sealed };
   },
-
 };
 
 async function seconds(act: () => Promise<void>): Promise<number> {

@@ -34,7 +34,14 @@ import {
 } from "../src/vault/segments.ts";
 import { combine, splitWith } from "../src/vault/shares.ts";
 import { context, openRelease, openShare, recoverDek } from "../src/vault/sharing.ts";
-import { decodeShareHead, decodeShareRow, encodeShareHead, encodeShareRow, verifyShareHead, verifyShareRow } from "../src/vault/sharetable.ts";
+import {
+  decodeShareHead,
+  decodeShareRow,
+  encodeShareHead,
+  encodeShareRow,
+  verifyShareHead,
+  verifyShareRow,
+} from "../src/vault/sharetable.ts";
 import { FileBuilder, decodeNode, leaves } from "../src/vault/unixfs.ts";
 import { openPayload } from "../src/vault/vault.ts";
 import { unwrap } from "../src/vault/wrapping.ts";
@@ -72,33 +79,43 @@ interface PayloadVectors {
 /** Known answers of sealing, and sizes. */
 export const payload = suiteOf<PayloadVectors>(function* ({ tink, place, sizes, impossible_sizes }) {
   for (const known of tink.objects) {
-    yield [`sealed ${known.plaintext_size} bytes as Tink`, async () => {
-      const header = concat(new Uint8Array([0x28]), bare(tink.salt), bare(tink.prefix));
-      const key = await SegmentKey.derive(bare(tink.dek), header, bare(tink.associated_data));
-      const plain = pattern(known.plaintext_size);
-      const count = segmentCount(ciphertextSize(plain.length));
-      const parts: Bytes[] = [];
-      for (let i = 0; i < count; i++) {
-        parts.push(await key.seal(i, i === count - 1, plain.slice(plaintextStart(i), plaintextStart(i + 1))));
-      }
-      const sealed = concat(...parts);
-      same(sealed.length, known.size, "size");
-      if (known.tag !== undefined) same(toHex(sealed.slice(-16)), `0x${known.tag}`, "tag");
-      if (known.sha256 !== undefined) same(toHex(hash(sealed)), `0x${known.sha256}`, "sha256");
-    }];
+    yield [
+      `sealed ${known.plaintext_size} bytes as Tink`,
+      async () => {
+        const header = concat(new Uint8Array([0x28]), bare(tink.salt), bare(tink.prefix));
+        const key = await SegmentKey.derive(bare(tink.dek), header, bare(tink.associated_data));
+        const plain = pattern(known.plaintext_size);
+        const count = segmentCount(ciphertextSize(plain.length));
+        const parts: Bytes[] = [];
+        for (let i = 0; i < count; i++) {
+          parts.push(await key.seal(i, i === count - 1, plain.slice(plaintextStart(i), plaintextStart(i + 1))));
+        }
+        const sealed = concat(...parts);
+        same(sealed.length, known.size, "size");
+        if (known.tag !== undefined) same(toHex(sealed.slice(-16)), `0x${known.tag}`, "tag");
+        if (known.sha256 !== undefined) same(toHex(hash(sealed)), `0x${known.sha256}`, "sha256");
+      },
+    ];
   }
-  yield ["place", async () => {
-    const [vaultId, objectId] = [bare(place.vault_id), bare(place.object_id)];
-    same(associatedData(vaultId, objectId), `0x${place.associated_data}`, "associated data");
-    same(await dekCommitment(bare(place.dek), vaultId, objectId), `0x${place.dek_commit}`, "commitment");
-  }];
+  yield [
+    "place",
+    async () => {
+      const [vaultId, objectId] = [bare(place.vault_id), bare(place.object_id)];
+      same(associatedData(vaultId, objectId), `0x${place.associated_data}`, "associated data");
+      same(await dekCommitment(bare(place.dek), vaultId, objectId), `0x${place.dek_commit}`, "commitment");
+    },
+  ];
   for (const row of sizes) {
     const [plain, size, segments] = Array.isArray(row) ? row : [row.plaintext_size, row.size, row.segments];
-    yield [`${plain} bytes of plaintext`, () => {
-      same([ciphertextSize(plain), plaintextSize(size), segmentCount(size)], [size, plain, segments], "sizes");
-    }];
+    yield [
+      `${plain} bytes of plaintext`,
+      () => {
+        same([ciphertextSize(plain), plaintextSize(size), segmentCount(size)], [size, plain, segments], "sizes");
+      },
+    ];
   }
-  for (const size of impossible_sizes) yield [`no payload has ${size} bytes`, () => refused(() => segmentCount(size), "corrupted")];
+  for (const size of impossible_sizes)
+    yield [`no payload has ${size} bytes`, () => refused(() => segmentCount(size), "corrupted")];
 });
 
 interface PayloadFile {
@@ -150,7 +167,8 @@ async function byStream(file: PayloadFile, body: Bytes): Promise<void> {
   const released: string[] = [];
   const read = async () => {
     const opener = await Opener.create(file.dek, file.vault_id, file.object_id, file.size, file.commit);
-    for await (const piece of openPayload(opener, root, (cid) => store.get(cid))) released.push(toHex(await digest(piece)));
+    for await (const piece of openPayload(opener, root, (cid) => store.get(cid)))
+      released.push(toHex(await digest(piece)));
   };
   if (file.expect === "success") await read();
   else await refused(read, "corrupted");
@@ -176,17 +194,21 @@ export const cid = suiteOf<{
   refused: { why: string; text: string }[];
 }>(function* (vectors) {
   for (const file of vectors.files) {
-    yield [file.name, () => {
-      const builder = new FileBuilder(() => undefined);
-      for (const [digest, size] of file.leaves) builder.add(Cid.make(RAW, digest), size);
-      const { root, size } = builder.finish();
-      same([root.toString(), size], [file.cid, file.size], "root and size");
-      same(Cid.parse(file.cid).toString(), file.cid, "text");
-      same(Cid.parse(root.bytes), root, "binary form");
-      if (file.content !== undefined) same(Cid.of(RAW, utf8(file.content)), file.cid, "of its content");
-    }];
+    yield [
+      file.name,
+      () => {
+        const builder = new FileBuilder(() => undefined);
+        for (const [digest, size] of file.leaves) builder.add(Cid.make(RAW, digest), size);
+        const { root, size } = builder.finish();
+        same([root.toString(), size], [file.cid, file.size], "root and size");
+        same(Cid.parse(file.cid).toString(), file.cid, "text");
+        same(Cid.parse(root.bytes), root, "binary form");
+        if (file.content !== undefined) same(Cid.of(RAW, utf8(file.content)), file.cid, "of its content");
+      },
+    ];
   }
-  for (const { why, text } of vectors.refused) yield [`refused: ${why}`, () => refused(() => Cid.parse(text), "invalid-input")];
+  for (const { why, text } of vectors.refused)
+    yield [`refused: ${why}`, () => refused(() => Cid.parse(text), "invalid-input")];
   for (const length of [0, 35, 37]) {
     yield [`${length} bytes are no CID`, () => refused(() => Cid.parse(new Uint8Array(length)), "invalid-input")];
   }
@@ -201,43 +223,66 @@ export const keys = suiteOf<{
 }>(function* ({ words, refused: others, derived, wrap, key_file }) {
   const of = (name: string) => derived[name] as Bytes;
   for (const [at, known] of words.entries()) {
-    yield [`words ${at}`, async () => {
-      const root = await RootKey.fromBytes(known.root);
-      same((await root.words()).join(" "), known.words, "words");
-      same((await RootKey.fromWords(`  ${known.words.toUpperCase().replaceAll(" ", "\n ")} `)).reveal(), known.root, "root");
-    }];
+    yield [
+      `words ${at}`,
+      async () => {
+        const root = await RootKey.fromBytes(known.root);
+        same((await root.words()).join(" "), known.words, "words");
+        same(
+          (await RootKey.fromWords(`  ${known.words.toUpperCase().replaceAll(" ", "\n ")} `)).reveal(),
+          known.root,
+          "root",
+        );
+      },
+    ];
   }
   for (const { about, words: given } of others) {
     yield [`refused: ${about}`, () => refused(() => RootKey.fromWords(given), "invalid-input")];
   }
-  yield ["derived keys", async () => {
-    const root = await RootKey.fromBytes(of("root"));
-    same(await root.manifestPk(), of("manifest_pk"), "manifest_pk");
-    same(await root.derive("allod/manifest-sign/v1"), of("manifest_sign_seed"), "seed");
-    same(await root.evmKey(), of("evm_key"), "evm key");
-    for (const [label, name] of [[DEK_LABEL, "wrap_key"], [META_LABEL, "meta_key"], [RECORD_LABEL, "record_key"]] as const) {
-      same(await root.derive(label, of("vault_id"), of("object_id")), of(name), name);
-    }
-    const copy = RootKey.fromHandle(root.handle);
-    same(await copy.manifestPk(), of("manifest_pk"), "of a handle");
-    await refused(() => copy.reveal(), "invalid-input");
-  }];
-  yield ["wrap", async () => {
-    const root = await RootKey.fromBytes(of("root"));
-    same(await unwrap(root, DEK_LABEL, of("vault_id"), of("object_id"), wrap.wrap), wrap.plain, "plain");
-    await refused(() => unwrap(root, META_LABEL, of("vault_id"), of("object_id"), wrap.wrap), "corrupted");
-    await refused(() => unwrap(root, DEK_LABEL, of("object_id"), of("object_id"), wrap.wrap), "corrupted");
-    await refused(() => unwrap(root, DEK_LABEL, of("vault_id"), of("object_id"), wrap.wrap.slice(0, 27)), "corrupted");
-  }];
-  yield ["key file", async () => {
-    const file = KeyFile.decode(utf8(key_file.file));
-    same((await file.unlock(key_file.passphrase)).reveal(), key_file.root, "root");
-    same(file.encode(), utf8(key_file.file), "bytes");
-    await refused(() => file.unlock("another passphrase"), "denied");
-    await refused(() => file.unlock(""), "invalid-input");
-    const moved = KeyFile.decode(utf8(key_file.file.replaceAll(`0x${"11".repeat(20)}`, `0x${"22".repeat(20)}`)));
-    await refused(() => moved.unlock(key_file.passphrase), "denied");
-  }];
+  yield [
+    "derived keys",
+    async () => {
+      const root = await RootKey.fromBytes(of("root"));
+      same(await root.manifestPk(), of("manifest_pk"), "manifest_pk");
+      same(await root.derive("allod/manifest-sign/v1"), of("manifest_sign_seed"), "seed");
+      same(await root.evmKey(), of("evm_key"), "evm key");
+      for (const [label, name] of [
+        [DEK_LABEL, "wrap_key"],
+        [META_LABEL, "meta_key"],
+        [RECORD_LABEL, "record_key"],
+      ] as const) {
+        same(await root.derive(label, of("vault_id"), of("object_id")), of(name), name);
+      }
+      const copy = RootKey.fromHandle(root.handle);
+      same(await copy.manifestPk(), of("manifest_pk"), "of a handle");
+      await refused(() => copy.reveal(), "invalid-input");
+    },
+  ];
+  yield [
+    "wrap",
+    async () => {
+      const root = await RootKey.fromBytes(of("root"));
+      same(await unwrap(root, DEK_LABEL, of("vault_id"), of("object_id"), wrap.wrap), wrap.plain, "plain");
+      await refused(() => unwrap(root, META_LABEL, of("vault_id"), of("object_id"), wrap.wrap), "corrupted");
+      await refused(() => unwrap(root, DEK_LABEL, of("object_id"), of("object_id"), wrap.wrap), "corrupted");
+      await refused(
+        () => unwrap(root, DEK_LABEL, of("vault_id"), of("object_id"), wrap.wrap.slice(0, 27)),
+        "corrupted",
+      );
+    },
+  ];
+  yield [
+    "key file",
+    async () => {
+      const file = KeyFile.decode(utf8(key_file.file));
+      same((await file.unlock(key_file.passphrase)).reveal(), key_file.root, "root");
+      same(file.encode(), utf8(key_file.file), "bytes");
+      await refused(() => file.unlock("another passphrase"), "denied");
+      await refused(() => file.unlock(""), "invalid-input");
+      const moved = KeyFile.decode(utf8(key_file.file.replaceAll(`0x${"11".repeat(20)}`, `0x${"22".repeat(20)}`)));
+      await refused(() => moved.unlock(key_file.passphrase), "denied");
+    },
+  ];
   const spoilt: Record<string, (text: string) => string> = {
     "a space": (text) => text.replace("{", "{ "),
     "upper case": (text) => text.replace(/"address":"0x1/, '"address":"0X1'),
@@ -249,49 +294,61 @@ export const keys = suiteOf<{
     "no JSON": (text) => text.slice(1),
   };
   for (const [about, spoil] of Object.entries(spoilt)) {
-    yield [`key file refused: ${about}`, () => refused(() => KeyFile.decode(utf8(spoil(key_file.file))), "invalid-input")];
+    yield [
+      `key file refused: ${about}`,
+      () => refused(() => KeyFile.decode(utf8(spoil(key_file.file))), "invalid-input"),
+    ];
   }
-  yield ["key file of our own", async () => {
-    const root = await RootKey.generate();
-    const address = new Uint8Array(20).fill(7);
-    const cost = { n: 1024, r: 8, p: 1 };
-    const one = await KeyFile.create(root, "first", { address, cost });
-    const two = await KeyFile.decode(one.encode()).addSlot(root, "second", cost);
-    same((await KeyFile.decode(two.encode()).unlock("second")).reveal(), root.reveal(), "root");
-    const left = two.removeSlot((two.slots[0] as { id: Bytes }).id);
-    await refused(() => left.unlock("first"), "denied");
-    await refused(() => left.removeSlot((left.slots[0] as { id: Bytes }).id), "conflict");
-    await refused(async () => two.addSlot(await RootKey.generate(), "third", cost), "denied");
-  }];
+  yield [
+    "key file of our own",
+    async () => {
+      const root = await RootKey.generate();
+      const address = new Uint8Array(20).fill(7);
+      const cost = { n: 1024, r: 8, p: 1 };
+      const one = await KeyFile.create(root, "first", { address, cost });
+      const two = await KeyFile.decode(one.encode()).addSlot(root, "second", cost);
+      same((await KeyFile.decode(two.encode()).unlock("second")).reveal(), root.reveal(), "root");
+      const left = two.removeSlot((two.slots[0] as { id: Bytes }).id);
+      await refused(() => left.unlock("first"), "denied");
+      await refused(() => left.removeSlot((left.slots[0] as { id: Bytes }).id), "conflict");
+      await refused(async () => two.addSlot(await RootKey.generate(), "third", cost), "denied");
+    },
+  ];
 });
 
 /** Whose account a vault's key belongs to (docs/format/21-uploads.md). */
-export const uploads = suiteOf<{ proofs: Record<"root_key" | "manifest_pk" | "account" | "vault_id" | "proof", Bytes>[] }>(
-  function* ({ proofs }) {
-    for (const [at, known] of proofs.entries()) {
-      yield [`proof ${at}`, async () => {
+export const uploads = suiteOf<{
+  proofs: Record<"root_key" | "manifest_pk" | "account" | "vault_id" | "proof", Bytes>[];
+}>(function* ({ proofs }) {
+  for (const [at, known] of proofs.entries()) {
+    yield [
+      `proof ${at}`,
+      async () => {
         const key = await (await RootKey.fromBytes(known.root_key)).signingKey();
         same(key.publicKey, known.manifest_pk, "manifest_pk");
         same(await prove(key, known.account, known.vault_id), known.proof, "proof");
         await refused(() => prove(key, known.vault_id, known.vault_id), "invalid-input");
-      }];
-    }
-  },
-);
+      },
+    ];
+  }
+});
 
 export const merkle = suiteOf<{
   trees: { leaves: Bytes[]; root: Bytes; proofs: Bytes[][] }[];
   refused: { about: string; root: Bytes; leaf: Bytes; index: number; size: number; proof: Bytes[] }[];
 }>(function* ({ trees, refused: claims }) {
   for (const { leaves: given, root, proofs } of trees) {
-    yield [`${given.length} leaves`, () => {
-      const tree = new Tree(given);
-      same(tree.root, root, "root");
-      for (const [index, leaf] of given.entries()) {
-        same(tree.proof(index), proofs[index], `proof ${index}`);
-        same(verify(root, leaf, index, given.length, proofs[index] as Bytes[]), true, `claim ${index}`);
-      }
-    }];
+    yield [
+      `${given.length} leaves`,
+      () => {
+        const tree = new Tree(given);
+        same(tree.root, root, "root");
+        for (const [index, leaf] of given.entries()) {
+          same(tree.proof(index), proofs[index], `proof ${index}`);
+          same(verify(root, leaf, index, given.length, proofs[index] as Bytes[]), true, `claim ${index}`);
+        }
+      },
+    ];
   }
   for (const { about, root, leaf, index, size, proof } of claims) {
     yield [`refused: ${about}`, () => same(verify(root, leaf, index, size, proof), false, "the claim holds")];
@@ -303,14 +360,18 @@ export const shamir = suiteOf<{
   refused: { about: string; shares: Bytes[] }[];
 }>(function* ({ cases, refused: others }) {
   for (const { t, n, secret, coefficients, shares } of cases) {
-    yield [`${t} of ${n}`, () => {
-      same(splitWith(secret, coefficients, n), shares, "shares");
-      for (const chosen of combinations(shares, t)) same(combine(chosen), secret, "secret");
-      same(combine(shares), secret, "secret of all");
-      if (t > 2) same(equal(combine(shares.slice(1, t)), secret), false, "t - 1 shares give the secret");
-    }];
+    yield [
+      `${t} of ${n}`,
+      () => {
+        same(splitWith(secret, coefficients, n), shares, "shares");
+        for (const chosen of combinations(shares, t)) same(combine(chosen), secret, "secret");
+        same(combine(shares), secret, "secret of all");
+        if (t > 2) same(equal(combine(shares.slice(1, t)), secret), false, "t - 1 shares give the secret");
+      },
+    ];
   }
-  for (const { about, shares } of others) yield [`refused: ${about}`, () => refused(() => combine(shares), "invalid-input")];
+  for (const { about, shares } of others)
+    yield [`refused: ${about}`, () => refused(() => combine(shares), "invalid-input")];
 });
 
 function* combinations<T>(items: readonly T[], count: number): Generator<T[]> {
@@ -321,12 +382,33 @@ function* combinations<T>(items: readonly T[], count: number): Generator<T[]> {
 }
 
 interface HpkeVectors {
-  scope: { chain_id: number; token: Bytes; owner: Bytes; asset: Bytes; vault_id: Bytes; batch_id: Bytes; t: number; n: number };
+  scope: {
+    chain_id: number;
+    token: Bytes;
+    owner: Bytes;
+    asset: Bytes;
+    vault_id: Bytes;
+    batch_id: Bytes;
+    t: number;
+    n: number;
+  };
   object_id: Bytes;
   dek: Bytes;
   dek_commit: Bytes;
   job: { id: Bytes; private: Bytes; public: Bytes };
-  keepers: Record<"private" | "public" | "seed_info" | "sealed" | "batch_seed" | "cell" | "share" | "hash" | "release_info" | "release", Bytes>[];
+  keepers: Record<
+    | "private"
+    | "public"
+    | "seed_info"
+    | "sealed"
+    | "batch_seed"
+    | "cell"
+    | "share"
+    | "hash"
+    | "release_info"
+    | "release",
+    Bytes
+  >[];
   row: Bytes;
   head: Bytes;
   manifest_pk: Bytes;
@@ -336,57 +418,103 @@ interface HpkeVectors {
 export const hpke = suiteOf<HpkeVectors>(function* (vectors) {
   const { object_id: objectId, job, keepers } = vectors;
   const { chain_id: chainId, token, owner, asset, vault_id: vaultId, batch_id: batchId, t, n } = vectors.scope;
-  const [scope, batch] = [{ chainId, token, owner, asset, vaultId }, { batchId, t, n }];
+  const [scope, batch] = [
+    { chainId, token, owner, asset, vaultId },
+    { batchId, t, n },
+  ];
   const flipped = (data: Bytes, at: number) => data.map((byte, index) => (index === at ? byte ^ 1 : byte)) as Bytes;
   for (const [at, keeper] of keepers.entries()) {
     const i = at + 1;
-    yield [`keeper ${i}`, async () => {
-      same(context("allod/seed/v1", scope, new Uint8Array(32), batch, i, keeper.public), keeper.seed_info, "seed context");
-      same(concat(context("allod/release/v1", scope, objectId, batch, i, keeper.public), job.id), keeper.release_info, "release context");
-      same(await hpkeOpen(keeper.private, keeper.sealed, keeper.seed_info), keeper.batch_seed, "seed");
-      const head = await verifyShareHead(vectors.head, vectors.sig, vectors.manifest_pk);
-      const row = verifyShareRow(head, vectors.row, 0, []);
-      same([row.cells[at], row.hashes[at]], [keeper.cell, keeper.hash], "cell and hash");
-      same(await openShare(keeper.private, keeper.public, i, scope, head, row), keeper.share, "share");
-      same(await openRelease(job.private, keeper.release, scope, head, row, i, keeper.public, job.id), keeper.share, "released");
-      same(encodeShareHead(decodeShareHead(vectors.head)), vectors.head, "head");
-      same(encodeShareRow(decodeShareRow(vectors.row)), vectors.row, "row");
-      const elsewhere = { ...scope, chainId: chainId + 1 };
-      await refused(() => openShare(keeper.private, keeper.public, i, elsewhere, head, row), "corrupted");
-      await refused(() => openShare(keeper.private, keeper.public, i, scope, head, { ...row, objectId: job.id }), "corrupted");
-      await refused(() => openRelease(job.private, keeper.release, scope, head, row, i, keeper.public, objectId), "corrupted");
-    }];
+    yield [
+      `keeper ${i}`,
+      async () => {
+        same(
+          context("allod/seed/v1", scope, new Uint8Array(32), batch, i, keeper.public),
+          keeper.seed_info,
+          "seed context",
+        );
+        same(
+          concat(context("allod/release/v1", scope, objectId, batch, i, keeper.public), job.id),
+          keeper.release_info,
+          "release context",
+        );
+        same(await hpkeOpen(keeper.private, keeper.sealed, keeper.seed_info), keeper.batch_seed, "seed");
+        const head = await verifyShareHead(vectors.head, vectors.sig, vectors.manifest_pk);
+        const row = verifyShareRow(head, vectors.row, 0, []);
+        same([row.cells[at], row.hashes[at]], [keeper.cell, keeper.hash], "cell and hash");
+        same(await openShare(keeper.private, keeper.public, i, scope, head, row), keeper.share, "share");
+        same(
+          await openRelease(job.private, keeper.release, scope, head, row, i, keeper.public, job.id),
+          keeper.share,
+          "released",
+        );
+        same(encodeShareHead(decodeShareHead(vectors.head)), vectors.head, "head");
+        same(encodeShareRow(decodeShareRow(vectors.row)), vectors.row, "row");
+        const elsewhere = { ...scope, chainId: chainId + 1 };
+        await refused(() => openShare(keeper.private, keeper.public, i, elsewhere, head, row), "corrupted");
+        await refused(
+          () => openShare(keeper.private, keeper.public, i, scope, head, { ...row, objectId: job.id }),
+          "corrupted",
+        );
+        await refused(
+          () => openRelease(job.private, keeper.release, scope, head, row, i, keeper.public, objectId),
+          "corrupted",
+        );
+      },
+    ];
   }
-  yield ["damaged envelopes", async () => {
-    const { private: secret, sealed, seed_info } = keepers[0] as HpkeVectors["keepers"][number];
-    for (const at of [0, 1087, 1088, 1119, 1120, sealed.length - 1]) {
-      await refused(() => hpkeOpen(secret, flipped(sealed, at), seed_info), "corrupted");
-    }
-    for (const length of [0, 1119, 1120, sealed.length - 1]) {
-      await refused(() => hpkeOpen(secret, sealed.slice(0, length), seed_info), "corrupted");
-    }
-    await refused(() => hpkeOpen(secret, sealed, flipped(seed_info, 0)), "corrupted");
-    await refused(() => hpkeOpen(job.private, sealed, seed_info), "corrupted");
-    await refused(() => hpkeSeal(secret, secret, seed_info), "invalid-input");
-  }];
-  yield ["a head with another signature", () =>
-    refused(() => verifyShareHead(vectors.head, flipped(vectors.sig, 5), vectors.manifest_pk), "corrupted")];
-  yield ["any two keepers give the key", async () => {
-    for (const chosen of combinations(keepers.map(({ share }) => share), 2)) {
-      same(await recoverDek(chosen, 2, vectors.dek_commit, vaultId, objectId), vectors.dek, "key");
-    }
-    const [one] = keepers.map(({ share }) => share) as [Bytes];
-    await refused(() => recoverDek([one], 2, vectors.dek_commit, vaultId, objectId), "invalid-input");
-    await refused(() => recoverDek([one, flipped(one, 32)], 2, vectors.dek_commit, vaultId, objectId), "corrupted", "invalid-input");
-  }];
+  yield [
+    "damaged envelopes",
+    async () => {
+      const { private: secret, sealed, seed_info } = keepers[0] as HpkeVectors["keepers"][number];
+      for (const at of [0, 1087, 1088, 1119, 1120, sealed.length - 1]) {
+        await refused(() => hpkeOpen(secret, flipped(sealed, at), seed_info), "corrupted");
+      }
+      for (const length of [0, 1119, 1120, sealed.length - 1]) {
+        await refused(() => hpkeOpen(secret, sealed.slice(0, length), seed_info), "corrupted");
+      }
+      await refused(() => hpkeOpen(secret, sealed, flipped(seed_info, 0)), "corrupted");
+      await refused(() => hpkeOpen(job.private, sealed, seed_info), "corrupted");
+      await refused(() => hpkeSeal(secret, secret, seed_info), "invalid-input");
+    },
+  ];
+  yield [
+    "a head with another signature",
+    () => refused(() => verifyShareHead(vectors.head, flipped(vectors.sig, 5), vectors.manifest_pk), "corrupted"),
+  ];
+  yield [
+    "any two keepers give the key",
+    async () => {
+      for (const chosen of combinations(
+        keepers.map(({ share }) => share),
+        2,
+      )) {
+        same(await recoverDek(chosen, 2, vectors.dek_commit, vaultId, objectId), vectors.dek, "key");
+      }
+      const [one] = keepers.map(({ share }) => share) as [Bytes];
+      await refused(() => recoverDek([one], 2, vectors.dek_commit, vaultId, objectId), "invalid-input");
+      await refused(
+        () => recoverDek([one, flipped(one, 32)], 2, vectors.dek_commit, vaultId, objectId),
+        "corrupted",
+        "invalid-input",
+      );
+    },
+  ];
   for (const native of [true, false]) {
-    yield [`sealed and opened ${native ? "by WebCrypto's ML-KEM" : "without it"}`, async () => {
-      const using = suite(Promise.resolve(native));
-      const envelope = await hpkeSeal(job.public, vectors.dek, job.id, using);
-      same(envelope.length, 1120 + 32 + 16, "length");
-      same(await hpkeOpen(job.private, envelope, job.id), vectors.dek, "opened by the other");
-      same(await hpkeOpen(job.private, await hpkeSeal(job.public, vectors.dek, job.id), job.id, using), vectors.dek, "opened");
-    }];
+    yield [
+      `sealed and opened ${native ? "by WebCrypto's ML-KEM" : "without it"}`,
+      async () => {
+        const using = suite(Promise.resolve(native));
+        const envelope = await hpkeSeal(job.public, vectors.dek, job.id, using);
+        same(envelope.length, 1120 + 32 + 16, "length");
+        same(await hpkeOpen(job.private, envelope, job.id), vectors.dek, "opened by the other");
+        same(
+          await hpkeOpen(job.private, await hpkeSeal(job.public, vectors.dek, job.id), job.id, using),
+          vectors.dek,
+          "opened",
+        );
+      },
+    ];
   }
 });
 
@@ -405,37 +533,57 @@ interface ManifestVectors {
 
 export const manifests = suiteOf<ManifestVectors>(function* (vectors) {
   const block = (name: string) => vectors.blocks[name] as Bytes;
-  yield ["object", async () => {
-    const root = await RootKey.fromBytes(vectors.root_key);
-    const manifest = decodeManifest(block("object"));
-    same(encodeManifest(manifest), block("object"), "bytes");
-    same(await unwrap(root, DEK_LABEL, vectors.vault_id, vectors.object_id, manifest.wrap), vectors.dek, "key");
-    const { name, mediaType: type, size, added, records, broken, notes } = await readEntry(root, manifest, Cid.of(DAG_CBOR, block("object")), []);
-    same({ name, type, size, added, records, broken, notes }, vectors.description, "description");
-  }];
-  yield ["dataset", async () => {
-    const header = decodeHeader(block("dataset"));
-    same(encodeHeader(header), block("dataset"), "bytes");
-    same(hash(block("dataset")), vectors.header_digest, "digest");
-    same(datasetTree([block("object")]).root, header.root, "root");
-    const blocks = new Map(Object.values(vectors.blocks).map((data) => [Cid.of(DAG_CBOR, data).toString(), data]));
-    const get = async (cid: Cid) => blocks.get(cid.toString()) as Bytes;
-    same(await memberCids(header, get), [Cid.of(DAG_CBOR, block("object"))], "members");
-    same(decodeCard(await get(header.card)).card, { title: "Notes" }, "card");
-  }];
-  yield ["head", async () => {
-    const root = await RootKey.fromBytes(vectors.root_key);
-    const head = await decodeHead(block("head"));
-    same(await encodeHead(head, await root.signingKey()), block("head"), "bytes");
-    same([head.sequence, head.vaultId, head.manifestPk], [4, vectors.vault_id, vectors.manifest_pk], "members");
-    await refused(async () => encodeHead(head, await (await RootKey.generate()).signingKey()), "invalid-input");
-  }];
-  yield ["record", async () => {
-    const root = await RootKey.fromBytes(vectors.root_key);
-    const found = await openRecord(root, block("record"));
-    same({ kind: found.kind, body: found.body }, vectors.record, "record");
-    await refused(async () => openRecord(await RootKey.generate(), block("record")), "corrupted");
-  }];
+  yield [
+    "object",
+    async () => {
+      const root = await RootKey.fromBytes(vectors.root_key);
+      const manifest = decodeManifest(block("object"));
+      same(encodeManifest(manifest), block("object"), "bytes");
+      same(await unwrap(root, DEK_LABEL, vectors.vault_id, vectors.object_id, manifest.wrap), vectors.dek, "key");
+      const {
+        name,
+        mediaType: type,
+        size,
+        added,
+        records,
+        broken,
+        notes,
+      } = await readEntry(root, manifest, Cid.of(DAG_CBOR, block("object")), []);
+      same({ name, type, size, added, records, broken, notes }, vectors.description, "description");
+    },
+  ];
+  yield [
+    "dataset",
+    async () => {
+      const header = decodeHeader(block("dataset"));
+      same(encodeHeader(header), block("dataset"), "bytes");
+      same(hash(block("dataset")), vectors.header_digest, "digest");
+      same(datasetTree([block("object")]).root, header.root, "root");
+      const blocks = new Map(Object.values(vectors.blocks).map((data) => [Cid.of(DAG_CBOR, data).toString(), data]));
+      const get = async (cid: Cid) => blocks.get(cid.toString()) as Bytes;
+      same(await memberCids(header, get), [Cid.of(DAG_CBOR, block("object"))], "members");
+      same(decodeCard(await get(header.card)).card, { title: "Notes" }, "card");
+    },
+  ];
+  yield [
+    "head",
+    async () => {
+      const root = await RootKey.fromBytes(vectors.root_key);
+      const head = await decodeHead(block("head"));
+      same(await encodeHead(head, await root.signingKey()), block("head"), "bytes");
+      same([head.sequence, head.vaultId, head.manifestPk], [4, vectors.vault_id, vectors.manifest_pk], "members");
+      await refused(async () => encodeHead(head, await (await RootKey.generate()).signingKey()), "invalid-input");
+    },
+  ];
+  yield [
+    "record",
+    async () => {
+      const root = await RootKey.fromBytes(vectors.root_key);
+      const found = await openRecord(root, block("record"));
+      same({ kind: found.kind, body: found.body }, vectors.record, "record");
+      await refused(async () => openRecord(await RootKey.generate(), block("record")), "corrupted");
+    },
+  ];
   const decoders: Record<string, (data: Bytes) => unknown> = {
     object: decodeManifest,
     dataset: decodeHeader,
@@ -456,44 +604,76 @@ export const encodings = suiteOf<{
   publications: { name: string; data: Bytes; links: [string, string, string] | null }[];
 }>(function* ({ cbor, not_cbor, cars, nodes, publications }) {
   for (const { name, data } of cbor) yield [`cbor ${name}`, () => same(encodeCbor(decodeCbor(data)), data, "bytes")];
-  for (const { name, data } of not_cbor) yield [`not cbor ${name}`, () => refused(() => decodeCbor(data), "invalid-input")];
+  for (const { name, data } of not_cbor)
+    yield [`not cbor ${name}`, () => refused(() => decodeCbor(data), "invalid-input")];
   for (const { name, data, blocks } of cars) {
-    yield [`archive ${name}`, async () => {
-      const read = () => Array.fromAsync(readCar(data));
-      if (blocks === null) return await refused(read, "corrupted");
-      const found = await read();
-      same(found.map((block) => [block.cid.toString(), block.data]), blocks, "blocks");
-      same(writeCar(found), data, "written");
-    }];
+    yield [
+      `archive ${name}`,
+      async () => {
+        const read = () => Array.fromAsync(readCar(data));
+        if (blocks === null) return await refused(read, "corrupted");
+        const found = await read();
+        same(
+          found.map((block) => [block.cid.toString(), block.data]),
+          blocks,
+          "blocks",
+        );
+        same(writeCar(found), data, "written");
+      },
+    ];
   }
   for (const { name, data, children } of nodes) {
-    yield [`node ${name}`, async () => {
-      if (children === null) return await refused(() => decodeNode(data), "invalid-input");
-      same(decodeNode(data).map((child) => [child.cid.toString(), child.size]), children, "children");
-    }];
+    yield [
+      `node ${name}`,
+      async () => {
+        if (children === null) return await refused(() => decodeNode(data), "invalid-input");
+        same(
+          decodeNode(data).map((child) => [child.cid.toString(), child.size]),
+          children,
+          "children",
+        );
+      },
+    ];
   }
   for (const { name, data, links } of publications) {
-    yield [`publication ${name}`, async () => {
-      if (links === null) return await refused(() => decodePublication(data), "invalid-input");
-      const found = decodePublication(data);
-      same([found.header, found.terms, found.shares], links, "links");
-      same(encodePublication(found), data, "bytes");
-    }];
+    yield [
+      `publication ${name}`,
+      async () => {
+        if (links === null) return await refused(() => decodePublication(data), "invalid-input");
+        const found = decodePublication(data);
+        same([found.header, found.terms, found.shares], links, "links");
+        same(encodePublication(found), data, "bytes");
+      },
+    ];
   }
-  yield ["no cbor", async () => {
-    for (const value of [1.5, Number.NaN, 2 ** 53, 1n << 64n, "\ud800"]) await refused(() => encodeCbor(value), "invalid-input");
-    await refused(() => encodeCbor({ "\udc00": 1 }), "invalid-input");
-    same(encodeCbor(new Link(new Uint8Array(0))), "0xd82a4100", "link");
-  }];
-  yield ["a file whose sizes lie", async () => {
-    const store = new MemoryBlocks();
-    const builder = new FileBuilder((cid, data) => void store.put(cid, data));
-    for (const size of [1 << 20, 5]) builder.add(Cid.of(RAW, new Uint8Array(size)), size);
-    const { root, size } = builder.finish();
-    const read = (expected: number) => Array.fromAsync(leaves(root, (cid) => store.get(cid), expected));
-    same((await read(size)).map((leaf) => [leaf.offset, leaf.size]), [[0, 1 << 20], [1 << 20, 5]], "leaves");
-    await refused(() => read(size + 1), "corrupted");
-    store.blocks.clear();
-    await refused(() => read(size), "not-found");
-  }];
+  yield [
+    "no cbor",
+    async () => {
+      for (const value of [1.5, Number.NaN, 2 ** 53, 1n << 64n, "\ud800"])
+        await refused(() => encodeCbor(value), "invalid-input");
+      await refused(() => encodeCbor({ "\udc00": 1 }), "invalid-input");
+      same(encodeCbor(new Link(new Uint8Array(0))), "0xd82a4100", "link");
+    },
+  ];
+  yield [
+    "a file whose sizes lie",
+    async () => {
+      const store = new MemoryBlocks();
+      const builder = new FileBuilder((cid, data) => void store.put(cid, data));
+      for (const size of [1 << 20, 5]) builder.add(Cid.of(RAW, new Uint8Array(size)), size);
+      const { root, size } = builder.finish();
+      const read = (expected: number) => Array.fromAsync(leaves(root, (cid) => store.get(cid), expected));
+      same(
+        (await read(size)).map((leaf) => [leaf.offset, leaf.size]),
+        [
+          [0, 1 << 20],
+          [1 << 20, 5],
+        ],
+        "leaves",
+      );
+      await refused(() => read(size + 1), "corrupted");
+      store.blocks.clear();
+      await refused(() => read(size), "not-found");
+    },
+  ];
 });

@@ -38,7 +38,7 @@ export function writeCar(blocks: Iterable<Block>, roots: readonly Cid[] = []): B
   return concat(...parts);
 }
 
-/** The blocks of an archive, each checked; every error of the form is `Corrupted`. Roots are claims: none is believed. */
+/** The blocks of an archive, each checked; every error of the form is `Corrupted`. No root is believed. */
 export async function* readCar(data: Bytes): AsyncGenerator<Block> {
   let [length, at] = lengthAt(data, 0);
   if (length === 0 || length > MAX_HEADER || at + length > data.length) {

@@ -17,15 +17,7 @@ export class Link {
 
 /** What dag-cbor holds here. Integers are numbers where they are exact, bigint beyond 2^53 − 1. */
 export type Value =
-  | null
-  | boolean
-  | number
-  | bigint
-  | string
-  | Uint8Array
-  | Link
-  | readonly Value[]
-  | { readonly [key: string]: Value };
+  null | boolean | number | bigint | string | Uint8Array | Link | readonly Value[] | { readonly [key: string]: Value };
 
 /** A map as read: it has no prototype, so that a key is a key whatever its name. */
 export type CborMap = { readonly [key: string]: Value };
@@ -79,7 +71,12 @@ function write(value: Value, parts: Uint8Array[], depth: number): void {
 function head(kind: number, argument: number | bigint): Bytes {
   const number = BigInt(argument);
   if (number < 24n) return new Uint8Array([(kind << 5) | Number(number)]);
-  for (const [code, width] of [[24, 1], [25, 2], [26, 4], [27, 8]] as const) {
+  for (const [code, width] of [
+    [24, 1],
+    [25, 2],
+    [26, 4],
+    [27, 8],
+  ] as const) {
     if (number < 1n << BigInt(8 * width)) {
       const out = new Uint8Array(1 + width);
       out[0] = (kind << 5) | code;
@@ -191,5 +188,7 @@ class Reader {
 }
 
 function plain(number: bigint): number | bigint {
-  return number >= BigInt(Number.MIN_SAFE_INTEGER) && number <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(number) : number;
+  return number >= BigInt(Number.MIN_SAFE_INTEGER) && number <= BigInt(Number.MAX_SAFE_INTEGER)
+    ? Number(number)
+    : number;
 }

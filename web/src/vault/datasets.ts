@@ -38,7 +38,10 @@ export async function storeDataset(
     return cid;
   };
   const pages: Link[] = [];
-  for (const page of encodePages(manifests.map((manifest) => Cid.of(DAG_CBOR, manifest)), "members")) {
+  for (const page of encodePages(
+    manifests.map((manifest) => Cid.of(DAG_CBOR, manifest)),
+    "members",
+  )) {
     pages.push(Link.to(await add(DAG_CBOR, page)));
   }
   const block = encodeCbor({ v: 1, kind: "card", card, pages });

@@ -1,4 +1,4 @@
-/** The one way to change a vault: a function from contents to contents, applied to the newest head, again if it moved. */
+/** The one way to change a vault: a function of its contents, applied to the newest head, and again if that moved. */
 import { type Bytes, concat, equal, utf8 } from "./bytes.ts";
 import { type Blocks, Outbox } from "./blocks.ts";
 import { Cid, DAG_CBOR } from "./cid.ts";
@@ -66,8 +66,8 @@ export class Heads {
   }
 
   /**
-   * Applies `change` to the newest contents and makes the result the vault, durably. It may be applied again, to contents
-   * that hold its result already: an answer may be lost.
+   * Applies `change` to the newest contents and makes the result the vault, durably. It may be applied again, to
+   * contents that hold its result already: an answer may be lost.
    */
   async commit(change: (now: Contents) => Contents | Promise<Contents>, signal?: AbortSignal): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -115,7 +115,7 @@ export class Heads {
   }
 
   private async adopt(asked: Cid | null, signal?: AbortSignal): Promise<boolean> {
-    for (let cid = asked; ; ) {
+    for (let cid = asked; ;) {
       try {
         return await this.follow(cid, signal);
       } catch (error) {
@@ -158,7 +158,9 @@ export class Heads {
 
   private async read(head: VaultHead, signal?: AbortSignal): Promise<Contents> {
     const lists = [head.objects, head.records].map(async (pages) =>
-      (await Promise.all(pages.map((page) => this.blocks.get(page, signal)))).flatMap((page) => decodePage(page, "page")),
+      (await Promise.all(pages.map((page) => this.blocks.get(page, signal)))).flatMap((page) =>
+        decodePage(page, "page"),
+      ),
     );
     const [objects, records] = await Promise.all(lists);
     return { objects: objects ?? [], datasets: head.datasets, records: records ?? [] };

@@ -6,15 +6,25 @@
  *   const vault = await Vault.open(root, file.vaultId, transport)        or Vault.restore(words, transport)
  *   for (const entry of await vault.entries()) …
  *   for await (const piece of vault.open(entry.objectId)) …              each piece is authenticated
- *   const sealer = new Sealer(vault, transport, (upload) => …)           one for a tab; pause, resume (also a failed one), cancel
- *   sealer.add(file)                                                     continues an interrupted upload of the same file
+ *   const sealer = new Sealer(vault, transport, (upload) => …)           one for a tab: pause, resume, cancel
+ *   sealer.add(file)                                                     goes on with a cut upload of the same file
  *   const dataset = await vault.buildDataset(ids, card)                  register dataset.digest
  *   const publication = await vault.publish(dataset, terms, scope, committee)
  */
 export { type Bytes, equal, fromHex, random, toHex } from "./bytes.ts";
 export { Link, type Value, decodeCbor, encodeCbor } from "./cbor.ts";
 export { Cid, DAG_CBOR, DAG_PB, RAW } from "./cid.ts";
-export { AllodError, Busy, Conflict, Corrupted, Denied, InvalidInput, NotFound, Refused, Unavailable } from "./errors.ts";
+export {
+  AllodError,
+  Busy,
+  Conflict,
+  Corrupted,
+  Denied,
+  InvalidInput,
+  NotFound,
+  Refused,
+  Unavailable,
+} from "./errors.ts";
 export type * from "./interfaces.ts";
 export { HeadMoved, Incomplete } from "./heads.ts";
 export { KeyFile } from "./keyfile.ts";

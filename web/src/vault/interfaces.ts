@@ -25,8 +25,8 @@ export interface Transport extends BlockSource {
   /** One CARv1 within the limits, kept durably once this resolves. Sending a block twice is harmless. */
   send(car: Bytes, signal?: AbortSignal): Promise<void>;
   /**
-   * Makes `head` the newest. Rejects with `HeadMoved` (which names the newest) if `previous` is not the newest any more,
-   * with `Incomplete` if blocks below the head are missing. `prove` gives docs/format/21-uploads.md's proof that the
+   * Makes `head` the newest. Rejects with `HeadMoved` (which names the newest) if `previous` is not it any more, with
+   * `Incomplete` if blocks below the head are missing. `prove` gives docs/format/21-uploads.md's proof that the
    * vault's key belongs to an account: send it along, or somebody who saw the head may claim it.
    */
   commit(
@@ -37,7 +37,7 @@ export interface Transport extends BlockSource {
   ): Promise<void>;
 }
 
-/** One object of the vault. `size` is the plaintext's; `added` Unix seconds; `datasets` the digests of headers it is in. */
+/** One object. `size` is the plaintext's; `added` Unix seconds; `datasets` the digests of headers it is in. */
 export interface Entry {
   readonly objectId: Bytes;
   readonly name: string;

@@ -108,7 +108,13 @@ export class Journal {
 
   private async readBegun(objectId: Bytes, record: unknown): Promise<Begun | null> {
     try {
-      const value = await openDocument(this.root, JOURNAL_LABEL, this.vaultId, objectId, new Uint8Array(record as Bytes));
+      const value = await openDocument(
+        this.root,
+        JOURNAL_LABEL,
+        this.vaultId,
+        objectId,
+        new Uint8Array(record as Bytes),
+      );
       const names = ["dek", "header", "name", "notes", "size", "modified", "added"];
       const members = readMap(value, "upload", names);
       return {

@@ -1,4 +1,4 @@
-/** Merkle trees of RFC 9162 §2.1: leaf = sha256(0x00 ‖ data), node = sha256(0x01 ‖ left ‖ right), empty = sha256(""). */
+/** Merkle trees of RFC 9162 §2.1: leaf = sha256(0x00 ‖ data), node = sha256(0x01 ‖ left ‖ right). */
 import { type Bytes, EMPTY, equal } from "./bytes.ts";
 import { hash } from "./cid.ts";
 import { InvalidInput } from "./errors.ts";

@@ -1,4 +1,4 @@
-/** The owner's keys: one random root key, everything below it, and the 24 words that are it (docs/format/30-vault.md). */
+/** The owner's keys: one random root key, all that is below it, and the 24 words that are it (docs/format/30). */
 import { type Bytes, EMPTY, bigEndian, concat, equal, random, utf8 } from "./bytes.ts";
 import { InvalidInput } from "./errors.ts";
 

@@ -19,12 +19,7 @@ export type Piece =
  * Seals `file` under `key`, in order. Nothing of it may leave this device unless the caller knows that the key never
  * sealed anything else: the key is new, or every segment is what the journal says (see `journal.ts`).
  */
-export async function* sealFile(
-  file: Blob,
-  key: SegmentKey,
-  name: string,
-  describe: Describe,
-): AsyncGenerator<Piece> {
+export async function* sealFile(file: Blob, key: SegmentKey, name: string, describe: Describe): AsyncGenerator<Piece> {
   const size = ciphertextSize(file.size);
   const count = segmentCount(size);
   const nodes: Block[] = [];

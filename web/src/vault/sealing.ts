@@ -20,16 +20,7 @@ const BATCH = 256; // objects
 const BATCH_BYTES = 256 << 20;
 
 export type Phase =
-  | "waiting"
-  | "reading"
-  | "sealing"
-  | "asking"
-  | "sending"
-  | "committing"
-  | "done"
-  | "paused"
-  | "failed"
-  | "cancelled";
+  "waiting" | "reading" | "sealing" | "asking" | "sending" | "committing" | "done" | "paused" | "failed" | "cancelled";
 
 /** One file on its way into the vault. `sealed` and `sent` count bytes of the file. */
 export interface Upload {

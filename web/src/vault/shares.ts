@@ -8,7 +8,11 @@ export const SHARE = SECRET + 1;
 /** `n` shares for x = 1 … n, any `t` of which give `secret` back. */
 export function split(secret: Bytes, t: number, n: number): Bytes[] {
   checkThreshold(t, n);
-  return splitWith(secret, Array.from({ length: t - 1 }, () => random(SECRET)), n);
+  return splitWith(
+    secret,
+    Array.from({ length: t - 1 }, () => random(SECRET)),
+    n,
+  );
 }
 
 /** The shares of the polynomial with these coefficients from degree 1 up, which are secret and used once. */
@@ -37,7 +41,7 @@ export function combine(shares: readonly Bytes[]): Bytes {
   for (const share of shares) {
     const own = share[SECRET] as number;
     const weight = places.reduce(
-      (so_far, other) => (other === own ? so_far : product(so_far, product(other, inverse(other ^ own)))),
+      (made, other) => (other === own ? made : product(made, product(other, inverse(other ^ own)))),
       1,
     );
     for (let i = 0; i < SECRET; i++) secret[i] = (secret[i] as number) ^ product(share[i] as number, weight);

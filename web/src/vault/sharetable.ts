@@ -97,10 +97,7 @@ export function decodeShareRow(data: Uint8Array): ShareRow {
 /** The head that `manifestPk` signed; `Corrupted` if it did not. */
 export async function verifyShareHead(data: Bytes, sig: Bytes, manifestPk: Bytes): Promise<ShareHead> {
   if (!(await isSigned(manifestPk, sig, concat(SIGN_CONTEXT, data)))) {
-    throw new Corrupted(
-      "The share table is not signed by the dataset's manifest key.",
-      "Take it from its publisher.",
-    );
+    throw new Corrupted("The share table is not signed by the dataset's manifest key.", "Take it from its publisher.");
   }
   return decodeShareHead(data);
 }

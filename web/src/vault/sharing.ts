@@ -1,8 +1,8 @@
 /**
  * Sharing data keys among keepers (docs/format/40-sharing.md).
  *
- * The cells' nonce is zero because each cell key seals one share: a batch draws fresh seeds, refuses an object twice and
- * lives only inside `shareObjects`; an interrupted batch is gone with its seeds.
+ * The cells' nonce is zero because each cell key seals one share: a batch draws fresh seeds, refuses an object twice
+ * and lives only inside `shareObjects`; an interrupted batch is gone with its seeds.
  */
 import { type Bytes, bigEndian, compare, concat, equal, random, toHex, utf8 } from "./bytes.ts";
 import { hash } from "./cid.ts";

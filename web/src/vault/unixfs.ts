@@ -173,7 +173,10 @@ function decodeLink(data: Uint8Array): Cid {
     if (number <= previous) throw new InvalidInput("a link's fields are out of order.");
     previous = number;
     if (number === 1 && value instanceof Uint8Array) cid = Cid.parse(value);
-    else if (!(number === 2 && value instanceof Uint8Array && value.length === 0) && !(number === 3 && typeof value === "number")) {
+    else if (
+      !(number === 2 && value instanceof Uint8Array && value.length === 0) &&
+      !(number === 3 && typeof value === "number")
+    ) {
       // Tsize (3) decides nothing here: sizes come from the UnixFS data, which is summed from the root.
       throw new InvalidInput("a link of a file has a CID, an empty name and a size.");
     }

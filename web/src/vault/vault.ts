@@ -1,4 +1,4 @@
-/** The vault: what an owner puts in, finds, opens, publishes from and takes out. A change is in it when its call ends. */
+/** The vault: what an owner puts in, finds, opens, publishes and takes out. A change is in it when its call ends. */
 import { Blocks, MemoryBlocks, Outbox } from "./blocks.ts";
 import { type Bytes, compare, equal, random, toHex } from "./bytes.ts";
 import { encodeCbor } from "./cbor.ts";
@@ -105,10 +105,11 @@ export class Vault {
     return await inOrder(await this.readable(), (cid) => this.entryAt(cid, lists));
   }
 
-  /** Manifests that the vault lists and whose blocks are lost or damaged. */
+  /** Manifests and dataset headers that the vault lists and whose blocks are lost or damaged. */
   async unreadable(): Promise<Cid[]> {
     const readable = new Set((await this.readable()).map(String));
-    return this.heads.contents.objects.filter((cid) => !readable.has(cid.toString()));
+    const objects = this.heads.contents.objects.filter((cid) => !readable.has(cid.toString()));
+    return [...objects, ...(await this.datasetsOf()).unknown];
   }
 
   /** One object; `NotFound` if the vault has none of that id. */
@@ -205,9 +206,9 @@ export class Vault {
   async remove(objectId: Bytes, options: { evenIfPublished?: boolean; signal?: AbortSignal } = {}): Promise<void> {
     const { lists, unknown } = await this.datasetsOf();
     const entry = await this.entryAt((await this.find(objectId)).cid, lists);
-    if (unknown > 0 && options.evenIfPublished !== true) {
+    if (unknown.length > 0 && options.evenIfPublished !== true) {
       throw new Conflict(
-        `${unknown} dataset(s) of yours cannot be read here, so this object may be published.`,
+        `${unknown.length} dataset(s) of yours cannot be read here, so this object may be published.`,
         "Bring their blocks back from a backup, or revoke their consents first.",
       );
     }
@@ -367,10 +368,10 @@ export class Vault {
     return { ...known, datasets: datasets.get(name) ?? [] };
   }
 
-  /** For each manifest the digests of the datasets that list it; and how many datasets cannot be read. */
-  private async datasetsOf(): Promise<{ lists: Map<string, Bytes[]>; unknown: number }> {
+  /** For each manifest the digests of the datasets that list it; and the datasets that cannot be read. */
+  private async datasetsOf(): Promise<{ lists: Map<string, Bytes[]>; unknown: Cid[] }> {
     const lists = new Map<string, Bytes[]>();
-    let unknown = 0;
+    const unknown: Cid[] = [];
     for (const dataset of this.heads.contents.datasets) {
       try {
         const header = decodeHeader(await this.blocks.get(dataset));
@@ -379,7 +380,7 @@ export class Vault {
         }
       } catch (error) {
         if (!isLost(error)) throw error;
-        unknown++;
+        unknown.push(dataset);
       }
     }
     return { lists, unknown };

@@ -45,7 +45,13 @@ export async function wrap(root: RootKey, label: string, vaultId: Bytes, thing: 
 }
 
 /** Opens a wrap; `Corrupted` if it was made by another root key or for another label, vault or thing. */
-export async function unwrap(root: RootKey, label: string, vaultId: Bytes, thing: Bytes, sealed: Bytes): Promise<Bytes> {
+export async function unwrap(
+  root: RootKey,
+  label: string,
+  vaultId: Bytes,
+  thing: Bytes,
+  sealed: Bytes,
+): Promise<Bytes> {
   const plain = await openWith(await root.derive(label, vaultId, thing), sealed);
   if (plain === null) {
     throw new Corrupted(
@@ -83,7 +89,12 @@ export async function openDocument(
   const length = padded.length < 4 ? 0 : new DataView(padded.buffer).getUint32(0);
   const value = decodeCbor(padded.subarray(4, 4 + length));
   const rest = padded.subarray(4 + length);
-  if (padded.length % PADDING || 4 + length > padded.length || rest.length >= PADDING || rest.some((byte) => byte !== 0)) {
+  if (
+    padded.length % PADDING ||
+    4 + length > padded.length ||
+    rest.length >= PADDING ||
+    rest.some((byte) => byte !== 0)
+  ) {
     throw new Corrupted("A sealed description has a wrong form.", "Fetch it again from another copy.");
   }
   if (!isMap(value)) throw new Corrupted("A sealed description is no map.", "Fetch it again from another copy.");
