@@ -12,6 +12,8 @@ from vault.blocks import BlockStore
 if TYPE_CHECKING:
     from vault.kubostore import KuboStore
 
+TURN = 20.0  # seconds that a command waits while another program of this home writes, such as the server
+
 
 def open_blocks(settings: Settings, *, read_only: bool = False) -> BlockStore:
     """The store of these settings. With `read_only` an embedded one is neither made nor repaired."""
@@ -19,7 +21,7 @@ def open_blocks(settings: Settings, *, read_only: bool = False) -> BlockStore:
         return open_kubo(settings)
     from vault.carstore import CarStore
 
-    return CarStore(settings.blocks_folder, read_only=read_only)
+    return CarStore(settings.blocks_folder, read_only=read_only, patience=TURN)
 
 
 def open_kubo(settings: Settings, *, patience: float | None = None) -> KuboStore:
@@ -37,6 +39,7 @@ def open_kubo(settings: Settings, *, patience: float | None = None) -> KuboStore
         authorization=_authorization(settings),
         patience=settings.patience if patience is None else patience,
         timeout=TIMEOUT if patience is None else patience,
+        turn=TURN,
     )
 
 

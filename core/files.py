@@ -10,6 +10,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +96,7 @@ def shred(path: Path) -> None:
 
 
 _ZEROS = 1 << 20
+_LOCK_LOOK = 0.02  # seconds between two tries to take a lock
 _UNFINISHED = ".allod-new-"
 _OWN_DESCRIPTORS = "/proc/self/fd"
 
@@ -148,32 +150,46 @@ def _exists(path: Path) -> Conflict:
 
 
 class Lock:
-    """An exclusive advisory lock (flock) on `path`; the kernel frees it when the holder dies."""
+    """An exclusive advisory lock (flock) on `path`; the kernel frees it when the holder dies.
 
-    def __init__(self, path: Path, *, what: str) -> None:
+    `patience` is for how many seconds it is waited for, where each holder needs it for a moment only.
+    """
+
+    def __init__(self, path: Path, *, what: str, patience: float = 0.0) -> None:
         self._path = path
         self._what = what
+        self._patience = patience
         self._fd: int | None = None
 
     def acquire(self) -> None:
         """Take the lock or raise `Busy`, which names the process that holds it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        deadline = time.monotonic() + self._patience
+        while not self._take(fd):
+            if time.monotonic() < deadline:
+                time.sleep(_LOCK_LOOK)
+                continue
             holder = os.pread(fd, 4096, 0).decode("utf-8", "replace")
             os.close(fd)
             raise Busy(
                 f"{self._what} is in use by {_describe(holder)}.",
                 hint="Wait until it has finished, or stop that process.",
                 path=str(self._path),
-            ) from None
+            )
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
         note = json.dumps({"pid": os.getpid(), "command": command}).encode()
         os.ftruncate(fd, 0)
         os.pwrite(fd, note, 0)
         self._fd = fd
+
+    @staticmethod
+    def _take(fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def release(self) -> None:
         """Free the lock; doing it twice is harmless."""

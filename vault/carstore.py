@@ -47,14 +47,17 @@ _Result = TypeVar("_Result")
 
 
 class CarStore:
-    """A `BlockStore` in the directory `path`. With `read_only` nothing there is changed, not even repaired."""
+    """A `BlockStore` in the directory `path`. With `read_only` nothing there is changed, not even repaired.
 
-    def __init__(self, path: Path, *, read_only: bool = False, roll_at: int = ROLL_AT) -> None:
+    Another writer is waited for as long as `patience`, in seconds.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, roll_at: int = ROLL_AT, patience: float = 0.0) -> None:
         self._path = path
         self._read_only = read_only
         self._roll_at = roll_at
         self._mutex = threading.RLock()
-        self._lock = Lock(path / "LOCK", what="The block store")
+        self._lock = Lock(path / "LOCK", what="The block store", patience=patience)
         self._files: OrderedDict[int, SegmentFile] = OrderedDict()
         self._tail: Tail | None = None  # the log's end being appended to, while the lock is held
         self._unsynced: list[SegmentFile] = []

@@ -51,10 +51,12 @@ class KuboStore:
         gateway: str | None = None,
         patience: float = PATIENCE,
         timeout: float = TIMEOUT,
+        turn: float = 0.0,
     ) -> None:
-        """`lock` is a file that all writers of this machine share; the rest is as for `vault.ipfs.Kubo`."""
+        """`lock` is a file that all writers of this machine share; another one is waited for as long as `turn`, in
+        seconds. The rest is as for `vault.ipfs.Kubo`."""
         self._kubo = Kubo(address, authorization=authorization, gateway=gateway, patience=patience, timeout=timeout)
-        self._lock = Lock(lock, what="The block store on kubo")
+        self._lock = Lock(lock, what="The block store on kubo", patience=turn)
         # Held by callers, also while they wait for a batch to land; workers never take it.
         self._mutex = threading.RLock()
         self._lists = PinnedLists(self._kubo)

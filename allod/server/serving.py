@@ -21,6 +21,7 @@ from allod.server.bounds import Bounds
 from allod.world import World
 from core import listening
 from core.errors import InvalidInput
+from core.files import Lock
 from core.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -74,6 +75,7 @@ def serving(
     origins_of(settings, host, port)
     bounds = bounds or Bounds()
     with ExitStack() as stack:
+        stack.enter_context(Lock(settings.home / "server.lock", what="This home's server"))
         bound = listening.listen(host, port)
         stack.callback(bound.close)
         found = bound.getsockname()[1]

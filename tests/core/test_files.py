@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,16 @@ def test_a_held_lock_names_its_holder_and_is_free_after_its_death(tmp_path: Path
         holder.wait()
         with Lock(path, what="The chain"):
             pass
+
+
+def test_a_lock_that_is_freed_in_time_is_waited_for_and_one_that_is_not_names_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "LOCK"
+    first, second = Lock(path, what="The store"), Lock(path, what="The store", patience=60)
+    first.acquire()
+    freeing = threading.Timer(0.2, first.release)
+    freeing.start()
+    second.acquire()
+    freeing.join()
+    with pytest.raises(Busy, match=str(os.getpid())):
+        Lock(path, what="The store", patience=0.1).acquire()
+    second.release()

@@ -5,6 +5,7 @@ Each document goes through the API's own models, so that an answer which the API
 
 from __future__ import annotations
 
+import time
 from hashlib import sha256
 from typing import Any
 
@@ -21,9 +22,10 @@ from allod.server.verification import VerificationOut
 from consent.purposes import PURPOSES
 from core.encoding import to_hex
 
-NOW = 1_790_000_000
 DAY = 86400
-YEAR_2096 = 4_000_000_000  # so that nothing of this is over when the browser's clock is asked
+NOW = int(time.time()) - 9 * DAY  # the browser asks its own clock what is over
+LATER = NOW + 365 * DAY
+SOON = NOW + 16 * DAY
 UNIT = 10**9
 Json = dict[str, Any]
 
@@ -52,8 +54,14 @@ def page(data: list[Json], after: str | None = None) -> Json:
     return {"data": data, "has_more": after is not None, "next_after": after}
 
 
+HPKE = "0x" + "11" * 1216
 KEEPERS = [
-    {"index": n, "address": account(f"keeper {n}"), "endpoint": f"http://127.0.0.1:{9000 + n}", "hpke_key": "0x" + "11" * 1216}
+    {
+        "index": n,
+        "address": account(f"keeper {n}"),
+        "endpoint": f"http://127.0.0.1:{9000 + n}",
+        "hpke_key": "0x" + "11" * 1216,
+    }
     for n in (1, 2, 3)
 ]
 HERE = "this computer, the same person as the server"
@@ -73,7 +81,7 @@ WORLD = _checked(
             "t": 2,
             "n": 3,
             "q": 3,
-            "end": YEAR_2096,
+            "end": LATER,
             "keepers": KEEPERS,
         },
         "runner": {"address": account("runner")},
@@ -98,7 +106,7 @@ def consent(owner: str, name: str, grantee: str | None, uses: int = 0) -> Json:
         "runner": "0x" + "00" * 20,
         "escrow": account("escrow"),
         "not_before": NOW,
-        "expiry": YEAR_2096,
+        "expiry": LATER,
         "max_uses": uses,
         "nonce": str(sum(name.encode())),
     }
@@ -113,7 +121,7 @@ def datasets(owner: str, asset: str) -> list[Json]:
         "max_uses": 0,
         **PRICE,
         "payee": owner,
-        "expiry": YEAR_2096,
+        "expiry": LATER,
         "runner": None,
         "committee": bytes32("committee's addresses"),
     }
@@ -130,7 +138,7 @@ def datasets(owner: str, asset: str) -> list[Json]:
                 "published": NOW,
                 "purposes": ["academic-research"],
                 "price": PRICE,
-                "expiry": YEAR_2096,
+                "expiry": LATER,
                 "terms_hash": bytes32("terms"),
                 "card": {"title": title, "description": "", "schema": ["text/plain"], "sample": ""},
                 "terms": terms,
@@ -162,10 +170,10 @@ def requests(owner: str) -> list[Json]:
         "max_epochs": 3,
         "base_models": [],
         "max_uses": 2,
-        "expiry": YEAR_2096,
+        "expiry": LATER,
         **PRICE,
         "opened": NOW,
-        "closes": YEAR_2096,
+        "closes": SOON,
     }
     message = "We study how people write down what they must not forget. The adapter will be public, the text will not."
     asked = {"state": "open", "at": NOW, "by": account("tom")}
@@ -173,7 +181,14 @@ def requests(owner: str) -> list[Json]:
     return [
         _checked(RequestOut, shared | extra)
         for extra in (
-            {"id": "1" * 32, "trainer": account("tom"), "state": "open", "message": message, "consent": None, "history": [asked]},
+            {
+                "id": "1" * 32,
+                "trainer": account("tom"),
+                "state": "open",
+                "message": message,
+                "consent": None,
+                "history": [asked],
+            },
             {
                 "id": "2" * 32,
                 "trainer": account("una"),
@@ -223,7 +238,9 @@ def consents(owner: str) -> list[Json]:
     ]
     shared = {"signature": "0x" + "22" * 65, "signed": NOW, "purpose": "academic-research", "price": PRICE}
     return [
-        _checked(ConsentRowOut, shared | row | {"number": at, "digest": bytes32(f"consent {at}"), "title": "Ada's notebook"})
+        _checked(
+            ConsentRowOut, shared | row | {"number": at, "digest": bytes32(f"consent {at}"), "title": "Ada's notebook"}
+        )
         for at, row in enumerate(rows, start=1)
     ]
 

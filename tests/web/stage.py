@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +23,7 @@ from core.ids import VaultId
 from tests.web import answers
 from tests.web.serving import CSP, STATIC
 from vault.blocks import MemoryBlocks
+from vault.car import Car
 from vault.cid import Cid
 from vault.keys import KeyFile, Stretch
 from vault.rootkey import RootKey
@@ -71,8 +73,13 @@ class Device:
         """Its account."""
         return to_hex(self.account.address)
 
+    def take(self, car: bytes) -> None:
+        """Keep the blocks of an archive."""
+        self.blocks.put_many(Car.read(BytesIO(car)).blocks)
+
     def document(self) -> dict[str, Any] | None:
-        """The vault as the server describes it."""
+        """The vault as the server describes it: at the head that was committed last, by whoever did."""
+        self.vault.refresh()
         head = self.vault.head_cid
         if head is None:
             return None
@@ -96,7 +103,6 @@ class Stage:
     device: Device | None = None
     state: str = "full"
     answers: dict[str, Callable[[dict[str, list[str]]], Any]] = field(default_factory=dict)
-    asked: list[tuple[str, str, Any]] = field(default_factory=list)
     _waiting: list[Route] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -161,9 +167,6 @@ class Stage:
 
     def _answer(self, route: Route, path: str, query: dict[str, list[str]]) -> None:
         method = route.request.method
-        body = route.request.post_data_json if method == "POST" and "json" in route.request.headers.get("content-type", "") else None
-        if method != "GET":
-            self.asked.append((method, path, body))
         always = path.startswith("/v1/sessions") or path == "/v1/nonces"
         if self.state == "offline":
             route.abort("connectionrefused")
@@ -182,15 +185,29 @@ class Stage:
                 return
         if path.startswith("/v1/blocks/") and method == "GET":
             assert self.device is not None
-            route.fulfill(body=self.device.blocks.get(Cid.parse(path.rsplit("/", 1)[1])), content_type="application/octet-stream")
+            route.fulfill(
+                body=self.device.blocks.get(Cid.parse(path.rsplit("/", 1)[1])), content_type="application/octet-stream"
+            )
             return
-        found = self._usual(method, path)
+        found = self._kept(route, method, path) or self._usual(method, path)
         if found is None:
             _problem(route, 404, "not-found", "There is nothing here.", "Check the address.")
         elif found == "":
             route.fulfill(status=204)
         else:
             route.fulfill(json=found)
+
+    def _kept(self, route: Route, method: str, path: str) -> Any:
+        """What an upload asks and sends."""
+        if self.device is None or method == "GET":
+            return None
+        if path == "/v1/blocks/missing":
+            wanted = [Cid.parse(cid) for cid in route.request.post_data_json["cids"]]
+            return {"missing": [str(cid) for cid in self.device.blocks.missing(wanted)]}
+        if path == "/v1/blocks":
+            self.device.take(route.request.post_data_buffer or b"")
+            return {"stored": 1, "known": 0, "bytes": 0}
+        return None
 
     def _usual(self, method: str, path: str) -> Any:
         device = self.device
@@ -201,13 +218,13 @@ class Stage:
         if path.startswith("/v1/verifications/"):
             return answers.verification()
         if path == "/v1/nonces":
-            return {"nonce": "n" * 24, "expires_at": answers.YEAR_2096}
+            return {"nonce": "n" * 24, "expires_at": answers.LATER}
         if device is None:
             return None
         if path.startswith("/v1/sessions"):
             if method == "DELETE":
                 return ""
-            return {"account": device.address, "csrf_token": TOKEN, "expires_at": answers.YEAR_2096}
+            return {"account": device.address, "csrf_token": TOKEN, "expires_at": answers.LATER}
         if path == "/v1/vaults/mine":
             return device.document()
         return self._listed(path, device, is_empty=self.state == "empty")
@@ -240,5 +257,11 @@ def _is_file(url: str) -> bool:
 
 
 def _problem(route: Route, status: int, slug: str, title: str, hint: str) -> None:
-    document = {"type": f"urn:allod:problem:{slug}", "title": title, "status": status, "hint": hint, "trace_id": "0a1b2c3d4e5f"}
+    document = {
+        "type": f"urn:allod:problem:{slug}",
+        "title": title,
+        "status": status,
+        "hint": hint,
+        "trace_id": "0a1b2c3d4e5f",
+    }
     route.fulfill(status=status, body=json.dumps(document), content_type="application/problem+json")

@@ -21,13 +21,20 @@ pytestmark = pytest.mark.needs_browser  # the built page is needed, as for the t
 FIRST, ANY, STYLES = 70 << 10, 120 << 10, 10 << 10  # bytes, gzip
 ENTRY = "index.html"
 OPENING = {"src/app/owner/opening.ts", "src/deeds/siwe.ts"}  # to unlock: keys, account, sign-in
-SHARING = {"src/app/owner/publishing.ts", "src/vault/sharing.ts", "src/vault/sharetable.ts", "node_modules/@panva/hpke-noble/index.js"}
+SHARING = {
+    "src/app/owner/publishing.ts",
+    "src/vault/sharing.ts",
+    "src/vault/sharetable.ts",
+    "node_modules/@panva/hpke-noble/index.js",
+}
+SEALING = {"src/vault/sealing.ts", "src/vault/sealfile.ts", "src/vault/journal.ts"}
+READING = {"src/readers/index.ts"}
 REVOKING = {"src/app/owner/revocations.ts"}
 LATER: dict[str, set[str]] = {
     "Start": OPENING | {"src/vault/words.ts", "src/deeds/wallets.ts"},
     "Files": OPENING,
-    "Preview": OPENING | {"src/readers/index.ts"},
-    "Upload": OPENING | {"src/vault/sealing.ts", "src/vault/sealfile.ts", "src/vault/journal.ts", "src/readers/index.ts"},
+    "Preview": OPENING | READING,
+    "Upload": OPENING | SEALING | READING,
     "Offer": OPENING | SHARING,
     "Requests": OPENING | SHARING,
     "Consents": OPENING | REVOKING,
@@ -60,7 +67,11 @@ def files_of(starts: set[str]) -> set[str]:
         seen.add(name)
         wanted |= set(manifest()[name].get("imports", []))
     files = {manifest()[name]["file"] for name in seen}
-    workers = {worker for file in files for worker in re.findall(r"[\w.-]+\.worker-[\w-]+\.js", (STATIC / file).read_text("utf-8"))}
+    workers = {
+        worker
+        for file in files
+        for worker in re.findall(r"[\w.-]+\.worker-[\w-]+\.js", (STATIC / file).read_text("utf-8"))
+    }
     return files | {f"assets/{worker}" for worker in workers}
 
 

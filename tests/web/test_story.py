@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.web.walking import (
     finish,
     go,
     make_vault,
+    read_words,
     real_server,
     unlock,
     upload,
@@ -118,7 +118,9 @@ def test_words_alone_bring_the_vault_back_in_another_browser(page: Page, server:
 
 def test_an_upload_that_is_cut_and_reloaded_goes_on(page: Page, server: str) -> None:
     make_vault(page, server)
-    text = "".join(f"Entry {number}: wind from the west, oil for nine days, nothing seen.\n" for number in range(60_000))
+    text = "".join(
+        f"Entry {number}: wind from the west, oil for nine days, nothing seen.\n" for number in range(60_000)
+    )
     file = {"name": "long.txt", "mimeType": "text/plain", "buffer": text.encode()}
 
     cut = {"left": 1}
@@ -152,7 +154,8 @@ ANNOUNCE = """
     return value;
   }) };
   const info = { uuid: "6c3f1c2e-0000-4000-8000-000000000001", name: "Test wallet", rdns: "example.wallet", icon: "" };
-  const announce = () => dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail: Object.freeze({ info, provider }) }));
+  const detail = Object.freeze({ info, provider });
+  const announce = () => dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail }));
   addEventListener("eip6963:requestProvider", announce);
   announce();
 })();
@@ -213,7 +216,7 @@ def test_everything_of_a_first_run_by_keyboard_alone(page: Page, server: str) ->
     press(page, "Make a vault")
     press(page, "Continue")
     press(page, "Show the words; nobody is looking")
-    words = [text.split()[-1] for text in page.get_by_role("list", name="Your 24 words").get_by_role("listitem").all_inner_texts()]
+    words = read_words(page)
     press(page, "I have them")
     for place in (0, 1):
         page.locator(f"#word-{place}").wait_for()
@@ -270,8 +273,12 @@ def press(page: Page, name: str, role: str = "button") -> None:
     """Reach a button or link by Tab and press it."""
     text = json.dumps(name)
     page.wait_for_function(
-        "([name, role]) => [...document.querySelectorAll(role)].some((one) => one.innerText.trim() === name && !one.disabled)",
+        "([name, role]) => [...document.querySelectorAll(role)]"
+        ".some((one) => one.innerText.trim() === name && !one.disabled)",
         arg=[name, role],
     )
-    tab_to(page, f"document.activeElement.matches({json.dumps(role)}) && document.activeElement.innerText.trim() === {text}")
+    tab_to(
+        page,
+        f"document.activeElement.matches({json.dumps(role)}) && document.activeElement.innerText.trim() === {text}",
+    )
     page.keyboard.press("Enter")

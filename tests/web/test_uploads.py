@@ -217,7 +217,7 @@ def test_a_file_that_changed_meanwhile_starts_over_under_a_new_key(
     else:
         del data[-5:]
     path.write_bytes(data)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # name and time say nothing
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # time says nothing
     home.fault = lambda *_: None
     reload(page, home)
     choose(page, path)

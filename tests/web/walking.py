@@ -29,9 +29,14 @@ def real_server(folder: Path) -> Iterator[str]:
         yield found.url
 
 
-def name_words(page: Page) -> list[str]:
+def show_words(page: Page) -> list[str]:
     """Show the kit's words and read them."""
     page.get_by_role("button", name=re.compile("Show the words")).click()
+    return read_words(page)
+
+
+def read_words(page: Page) -> list[str]:
+    """The kit's words, once they are shown."""
     found = page.get_by_role("list", name="Your 24 words").get_by_role("listitem").all_inner_texts()
     return [text.split()[-1] for text in found]
 
@@ -53,7 +58,7 @@ def make_vault(page: Page, url: str, wallet: str | None = None) -> list[str]:
     if wallet is not None:
         page.get_by_role("radio", name=re.compile(wallet)).check()
     page.get_by_role("button", name="Continue").click()
-    words = name_words(page)
+    words = show_words(page)
     page.get_by_role("button", name="I have them").click()
     confirm_words(page, words)
     choose_passphrase(page, "Make my vault")
@@ -127,7 +132,7 @@ class Trainer:
             "days_open": 7,
             **changes,
         }
-        answer = self.http.post("/v1/requests", json=wish, headers={"Idempotency-Key": f"ask {wish['asset']}"[:60].replace(" ", "-")})
+        answer = self.http.post("/v1/requests", json=wish, headers={"Idempotency-Key": f"ask-{asset}"})
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 

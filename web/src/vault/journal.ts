@@ -27,7 +27,6 @@ export interface Begun {
   readonly name: string;
   readonly notes: string;
   readonly size: number;
-  readonly modified: number;
   readonly added: number;
 }
 
@@ -67,7 +66,6 @@ export class Journal {
       name: begun.name,
       notes: begun.notes,
       size: begun.size,
-      modified: begun.modified,
       added: begun.added,
     });
     await this.write((stores) => stores[UPLOADS].put(sealed, this.key(begun.objectId)));
@@ -115,7 +113,7 @@ export class Journal {
         objectId,
         new Uint8Array(record as Bytes),
       );
-      const names = ["dek", "header", "name", "notes", "size", "modified", "added"];
+      const names = ["dek", "header", "name", "notes", "size", "added"];
       const members = readMap(value, "upload", names);
       return {
         objectId,
@@ -124,7 +122,6 @@ export class Journal {
         name: members.text("name"),
         notes: members.text("notes"),
         size: members.number("size"),
-        modified: members.number("modified"),
         added: members.number("added"),
       };
     } catch {

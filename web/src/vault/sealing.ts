@@ -126,12 +126,12 @@ export class Sealer {
   }
 
   /** Uploads that were begun in this browser and are neither finished nor under way in any tab. */
-  async interrupted(): Promise<(Interrupted & Pick<Unfinished, "modified">)[]> {
+  async interrupted(): Promise<Interrupted[]> {
     const journal = await this.open();
     const held = new Set((await navigator.locks.query()).held?.map((lock) => lock.name));
     return (await journal.unfinished())
       .filter(({ objectId }) => !held.has(lockName(objectId)))
-      .map(({ objectId, name, size, added, modified }) => ({ objectId, name, size, added, modified }));
+      .map(({ objectId, name, size, added }) => ({ objectId, name, size, added }));
   }
 
   /** Forgets an interrupted upload. */
@@ -228,7 +228,6 @@ export class Sealer {
       name: upload.name,
       notes: running.notes,
       size: file.size,
-      modified: file.lastModified,
       added: Math.floor(Date.now() / 1000),
       digests: [],
     };
@@ -325,8 +324,9 @@ export class Sealer {
   }
 }
 
-function sameFile(begun: Pick<Begun, "name" | "size" | "modified">, name: string, file: File): boolean {
-  return begun.name === name && begun.size === file.size && begun.modified === file.lastModified;
+/** Whether it may be the file that was begun; only its segments' digests say whether it is. */
+function sameFile(begun: Pick<Begun, "name" | "size">, name: string, file: File): boolean {
+  return begun.name === name && begun.size === file.size;
 }
 
 function lockName(objectId: Bytes): string {

@@ -2,7 +2,8 @@
 
 import { get, send } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
-import type { VaultDocument } from "../../api/types.ts";
+import type { Session, VaultDocument } from "../../api/types.ts";
+import { fromHex, toHex } from "../../vault/bytes.ts";
 import { Cid } from "../../vault/cid.ts";
 import { AllodError, NotFound, Unavailable } from "../../vault/errors.ts";
 import { HeadMoved, Incomplete } from "../../vault/heads.ts";
@@ -66,8 +67,10 @@ export const transport: Transport = {
     await translated(send("POST", "/v1/blocks", { bytes: { data: car, type: CAR }, ...withSignal(signal) }));
   },
 
-  async commit(head, previous, signal) {
-    const body = { head: head.toString(), previous: previous?.toString() ?? null };
+  async commit(head, previous, signal, prove) {
+    const { account } = await translated(get<Session>("/v1/sessions/current", withSignal(signal)));
+    const proof = toHex(await prove(fromHex(account, 20)));
+    const body = { head: head.toString(), previous: previous?.toString() ?? null, proof };
     try {
       await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }), undefined, true);
     } catch (thrown) {
