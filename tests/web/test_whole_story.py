@@ -24,7 +24,9 @@ from consent.chain.client import Chain
 from core.errors import Refused
 from core.settings import Settings
 from examples import trainer as script
+from finetune.model.tokenizer import load_tokenizer
 from tests.allod.standing import PATIENCE, Standing
+from tests.job import canaries
 from tests.job.by_hand import write_tiny_base
 from tests.web import searching, walking
 from tests.web.serving import ROOT
@@ -195,7 +197,11 @@ def secrets_of(town: Town, words: list[str]) -> dict[str, bytes]:
         for entry in vault.entries():
             found |= searching.of_bytes(f"key of {entry.name}", vault.dek(entry.object_id))
             found |= searching.of_text(f"name of {entry.name}", entry.name)
-    return found | searching.of_text("text", "CANARY-")
+    tokenizer: Any = load_tokenizer(town.up.home / "bases" / "tiny")
+    for text in ("CANARY-ada-", "CANARY-bee-"):
+        ids = tokenizer.encode(text, control=False).ids
+        found |= {f"{text}, {name}": pattern for name, pattern in canaries.forms(text, ids).items()}
+    return found
 
 
 def until_row(page: Page, title: str, state: str) -> None:
@@ -247,6 +253,7 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     Once(page, "POST", "/v1/datasets", lose_answer=True)
     sheet.get_by_role("button", name="Sign and publish").click()
     sheet.get_by_role("button", name="Try again").wait_for()
+    expect(sheet.get_by_role("alert")).to_be_in_viewport()
     shot(page, "07-sheet-cut")
     walking.finish(page, "Try again")
     shot(page, "08-sheet-final")
@@ -398,7 +405,7 @@ def the_server_saw_nothing(town: Town, secrets: dict[str, bytes]) -> None:
     assert searching.in_processes([town.up.process.pid, *town.up.children().values()], secrets) == []
     planted = town.up.home / "logs" / "planted"
     planted.write_bytes(b"{" + secrets["root key, base64 +1"] + b"}")
-    assert searching.in_folder(town.up.home / "logs", secrets) == ["planted: root key, base64 +1"]
+    assert "planted: root key, base64 +1" in searching.in_folder(town.up.home / "logs", secrets)
     planted.unlink()
 
 
@@ -450,6 +457,7 @@ def test_a_wallet_signs_in_and_signs_typed_data(town: Town, context: BrowserCont
     wallet.declines = True
     page.get_by_role("dialog").get_by_role("button", name="Sign, publish and offer").click()
     page.get_by_role("dialog").get_by_role("button", name="Try again").wait_for()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_in_viewport()
     shot(page, "40-declined")
     walking.finish(page, "Try again")
     done(page)
