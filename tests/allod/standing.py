@@ -38,9 +38,9 @@ def lives(pid: int) -> bool:
 
 
 class Standing:
-    """An `allod up`; `passphrase` is the file that commands beside it read theirs from."""
+    """An `allod up` with `more` in its environment; commands beside it read their passphrase from a file."""
 
-    def __init__(self, home: Path, passphrase: Path | None = None) -> None:
+    def __init__(self, home: Path, passphrase: Path | None = None, **more: str) -> None:
         self.home = home
         self.port = free_port()
         self.environment = {
@@ -49,7 +49,7 @@ class Standing:
             "ALLOD_CONFIG": os.devnull,
         }
         self.passphrase = passphrase or home / "passphrase"
-        self.process = self.begin("up", "--port", str(self.port), "--json")
+        self.process = self.begin("up", "--port", str(self.port), "--json", **more)
         assert self.process.stdout is not None
         lines = []
         for line in self.process.stdout:

@@ -2,103 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mnemonic import Mnemonic
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from allod.world import World
-from consent.chain.account import Account
 from consent.chain.client import Chain
 from core.errors import Refused
-from core.settings import Settings
 from examples import trainer as script
-from finetune.model.tokenizer import load_tokenizer
-from tests.allod.standing import PATIENCE, Standing
-from tests.job import canaries
-from tests.job.by_hand import write_tiny_base
+from tests.allod.standing import PATIENCE
 from tests.web import searching, walking
-from tests.web.serving import ROOT
+from tests.web.town import PURPOSE, RECIPE, Town, told
 from tests.web.wallet import NAME, Wallet
-from vault.rootkey import RootKey
-from vault.vault import Vault
 
 pytestmark = [pytest.mark.needs_browser, pytest.mark.needs_trainer, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MILLISECONDS = 1000 * PATIENCE
 SHOTS = os.environ.get("ALLOD_STORY_SHOTS")
-PURPOSE = "academic-research"
-NUMBERS = {
-    "rank": 4,
-    "alpha": 8,
-    "targets": ["q_proj", "v_proj"],
-    "learning_rate_nano": 5_000_000,
-    "warmup_steps": 1,
-    "batch_rows": 1,
-    "sequence": 128,
-    "seed": 7,
-}
-EPOCHS = 2
 LINES = 8
-
-
-class Town:
-    """A standing `allod up` with a tiny base model on its runner, and the people who come to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        home = folder / "home"
-        (home / "bases" / "tiny").mkdir(parents=True)
-        write_tiny_base(home / "bases" / "tiny")
-        self.passphrase = folder / "passphrase"
-        self.passphrase.write_text("another one, for the command line\n")
-        self.up = Standing(home, self.passphrase)
-
-    @property
-    def url(self) -> str:
-        return self.up.url
-
-    @property
-    def rpc(self) -> str:
-        """Where the chain answers."""
-        return str(json.loads((self.up.home / "chain" / "endpoint.json").read_text())["url"])
-
-    def trainer(self, name: str) -> Path:
-        """Somebody with an account, play money and gas, made on the command line; the file with their words."""
-        made = self.up.allod("vault", "init", "--as", name)
-        self.up.allod("faucet", "100", "--as", name)
-        words = self.folder / f"{name}.words"
-        words.write_text(made["words"])
-        return words
-
-    def script(self, words: Path, find: str, out: Path) -> subprocess.Popen[str]:
-        """The trainer's script, started."""
-        asked = ["--server", self.url, "--rpc", self.rpc, "--words", str(words), "--find", find, "--purpose", PURPOSE]
-        recipe = ["--base", "tiny", "--epochs", str(EPOCHS), "--recipe", json.dumps(NUMBERS), "--fee", "500"]
-        command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "trainer.py"), *asked, *recipe]
-        command += ["--message", "May we?", "--out", str(out)]
-        return subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-        )
-
-    @contextmanager
-    def by_hand(self, words: Path) -> Iterator[script.Trainer]:
-        """The trainer's client in this process, signed in."""
-        account = Account(RootKey.from_words(words.read_text()).evm_key())
-        with Chain.http(self.rpc) as chain, closing(script.Trainer(self.url, chain, account, lambda _: None)) as made:
-            made.sign_in()
-            yield made
 
 
 @pytest.fixture(scope="module")
@@ -154,54 +81,19 @@ def done(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def told(process: subprocess.Popen[str], step: str) -> dict[str, Any]:
-    """The script's next line of this step."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        found = json.loads(line)
-        if found["step"] == step:
-            return dict(found)
-        assert found["step"] != "failed", found
-    raise AssertionError(f"the script never came to {step!r}")
+def lose_answer(page: Page, path: str) -> None:
+    """The server takes the first POST there, and the page never hears that it did."""
+    waiting = [path]
 
-
-class Once:
-    """Aborts the first request of this kind, before or after the server got it."""
-
-    def __init__(self, page: Page, method: str, path: str, *, lose_answer: bool = False) -> None:
-        self.happened = False
-        self._page, self._method, self._lose = page, method, lose_answer
-        self._glob = f"**{path}"
-        page.route(self._glob, self._meet)
-
-    def _meet(self, route: Route) -> None:
-        if self.happened or route.request.method != self._method:
-            route.fallback()
-            return
-        self.happened = True
-        if self._lose:
+    def meet(route: Route) -> None:
+        if route.request.method == "POST" and waiting:
+            waiting.pop()
             route.fetch()
-        route.abort("connectionreset")
+            route.abort("connectionreset")
+        else:
+            route.fallback()
 
-
-def secrets_of(town: Town, words: list[str]) -> dict[str, bytes]:
-    """What of this owner nobody but the page may have: root key, what hangs on it, every file's key."""
-    root = RootKey.from_words(" ".join(words))
-    found = searching.of_words(words)
-    found |= searching.of_text("passphrase", walking.PASSPHRASE)
-    found |= searching.of_bytes("account's key", root.evm_key())
-    found |= searching.of_bytes("signing key", root.signing_key().private_bytes_raw())
-    found |= searching.of_bytes("root key", bytes(Mnemonic("english").to_entropy(" ".join(words))))
-    with World(Settings(home=town.up.home, rpc_url=town.rpc)) as world:
-        vault = Vault.restore(" ".join(words), world.blocks)
-        for entry in vault.entries():
-            found |= searching.of_bytes(f"key of {entry.name}", vault.dek(entry.object_id))
-            found |= searching.of_text(f"name of {entry.name}", entry.name)
-    tokenizer: Any = load_tokenizer(town.up.home / "bases" / "tiny")
-    for text in ("CANARY-ada-", "CANARY-bee-"):
-        ids = tokenizer.encode(text, control=False).ids
-        found |= {f"{text}, {name}": pattern for name, pattern in canaries.forms(text, ids).items()}
-    return found
+    page.route(f"**{path}", meet)
 
 
 def until_row(page: Page, title: str, state: str) -> None:
@@ -250,7 +142,7 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     walking.unlock(page)
     publish(page, file["name"], "Ada's stones")
     sheet = page.get_by_role("dialog")
-    Once(page, "POST", "/v1/datasets", lose_answer=True)
+    lose_answer(page, "/v1/datasets")
     sheet.get_by_role("button", name="Sign and publish").click()
     sheet.get_by_role("button", name="Try again").wait_for()
     expect(sheet.get_by_role("alert")).to_be_in_viewport()
@@ -336,15 +228,14 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
         (token,) = held["tokens"]
         trainer.wait(lambda: burned(trainer), "The revocation", seconds=PATIENCE)
         shot(page, "19-revoked")
-        recipe = {"base": "tiny", "purpose": PURPOSE, "epochs": EPOCHS, **NUMBERS}
         with pytest.raises(Refused, match="do not serve"):
-            trainer.quote([token["id"]], recipe, 500)
+            trainer.quote([token["id"]], RECIPE, 500)
     walking.go(page, "Activity")
     expect(page.get_by_text("You approved a request").first).to_be_visible()
     shot(page, "20-activity")
 
     a_stranger_verifies(town, browser, job_id)
-    the_server_saw_nothing(town, secrets_of(town, words) | searching.of_words(first))
+    the_server_saw_nothing(town, town.secrets_of(words) | searching.of_words(first))
 
 
 def burned(trainer: script.Trainer) -> bool | None:
@@ -402,6 +293,7 @@ def a_stranger_verifies(town: Town, browser: Browser, job_id: str) -> None:
 def the_server_saw_nothing(town: Town, secrets: dict[str, bytes]) -> None:
     """Neither on its disk nor in its processes' environments; and the search finds what is there."""
     assert searching.in_folder(town.up.home, secrets) == []
+    assert searching.in_folder(town.outside, secrets) == []
     assert searching.in_processes([town.up.process.pid, *town.up.children().values()], secrets) == []
     planted = town.up.home / "logs" / "planted"
     planted.write_bytes(b"{" + secrets["root key, base64 +1"] + b"}")
@@ -459,8 +351,12 @@ def test_a_wallet_signs_in_and_signs_typed_data(town: Town, context: BrowserCont
     page.get_by_role("dialog").get_by_role("button", name="Try again").wait_for()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_be_in_viewport()
     shot(page, "40-declined")
-    walking.finish(page, "Try again")
-    done(page)
+    lose_answer(page, "/v1/consents")
+    page.get_by_role("dialog").get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("The server does not answer.")
+    page.reload()  # whoever does not try again finds it done
+    walking.unlock(page)
+    expect(page.get_by_role("row", name=re.compile("A wallet's notes"))).to_contain_text("1 open offer")
     assert [one["primaryType"] for one in wallet.signed] == ["Register", "Consent"]
     assert {one["message"]["owner"].lower() for one in wallet.signed} == {wallet.address}
 
