@@ -236,8 +236,7 @@ def test_everything_of_a_first_run_by_keyboard_alone(page: Page, server: str) ->
     page.get_by_role("heading", name="Sealed and stored (1)").wait_for()
     press(page, "Offer them")
     page.get_by_role("heading", name="A new dataset").wait_for()
-    tab_to(page, "document.activeElement.closest('#offer-files') !== null")
-    page.keyboard.press("Space")
+    expect(page.get_by_role("checkbox", name=re.compile("logbook"))).to_be_checked()  # what was uploaded is chosen
     tab_to(page, "document.activeElement.id === 'offer-title'")
     page.keyboard.type("By keyboard")
     page.keyboard.press("Enter")

@@ -115,7 +115,7 @@ def test_the_owners_whole_story(town: Town, page: Page, browser: Browser) -> Non
     shot(page, "01-start")
     page.get_by_role("button", name="Make a vault").click()
     page.get_by_role("button", name="Continue").click()
-    first = walking.name_words(page)
+    first = walking.show_words(page)
     shot(page, "02-kit")
     page.reload()
     words = walking.make_vault(page, town.url)

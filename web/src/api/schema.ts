@@ -286,7 +286,7 @@ export interface paths {
         };
         /**
          * List Jobs
-         * @description The account's jobs, newest first.
+         * @description The account's jobs, newest first, without their payees, refusals, losses and transactions.
          */
         get: operations["list_jobs"];
         put?: never;

@@ -2,7 +2,7 @@
 
 import { call, get } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
-import type { Dataset, Hex, Operation, Page, TrainerRequest, World } from "../../api/types.ts";
+import type { Dataset, DatasetRow, Hex, Operation, Page, TrainerRequest, World } from "../../api/types.ts";
 import { checkCard } from "../../deeds/card.ts";
 import { readCommittee } from "../../deeds/committee.ts";
 import {
@@ -47,11 +47,14 @@ function assetOf(owner: Hex, digest: Bytes): Hex {
   return hex(keccak(fromHex(owner, 20), digest));
 }
 
-/** This owner's datasets as the catalogue shows them. */
-export async function ownDatasets(account: Hex | undefined, signal?: AbortSignal): Promise<Dataset[]> {
+async function listed(account: Hex | undefined, signal?: AbortSignal): Promise<DatasetRow[]> {
   const options = { query: { owner: account, limit: 100 }, ...(signal === undefined ? {} : { signal }) };
-  const page = await get<Page<{ asset: Hex }>>("/v1/datasets", options);
-  return await Promise.all(page.data.map((row) => readDataset(row.asset, signal)));
+  return (await get<Page<DatasetRow>>("/v1/datasets", options)).data;
+}
+
+/** This owner's newest datasets as the catalogue shows them, each with its open offers. */
+export async function ownDatasets(account: Hex | undefined, signal?: AbortSignal): Promise<Dataset[]> {
+  return await Promise.all((await listed(account, signal)).map((row) => readDataset(row.asset, signal)));
 }
 
 async function readDataset(asset: Hex, signal?: AbortSignal): Promise<Dataset> {
@@ -63,7 +66,7 @@ export async function namesOfAssets(
   open: Open,
   account: Hex | undefined,
 ): Promise<{ asset: Hex; title: string; files: string[] }[]> {
-  const [datasets, entries] = await Promise.all([ownDatasets(account), open.vault.entries()]);
+  const [datasets, entries] = await Promise.all([listed(account), open.vault.entries()]);
   return datasets.map(({ asset, title }) => ({
     asset,
     title,

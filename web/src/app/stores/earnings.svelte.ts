@@ -10,13 +10,24 @@ import { Resource } from "./resource.svelte.ts";
 import { sheet } from "./sheet.svelte.ts";
 import { world } from "./world.svelte.ts";
 
+/** All pages: sums and exports are of everything. */
+async function everything(signal: AbortSignal): Promise<Earnings> {
+  let page = await get<Earnings>("/v1/earnings", { query: { limit: 100 }, signal });
+  const data = [...page.data];
+  while (page.has_more && page.next_after != null) {
+    page = await get<Earnings>("/v1/earnings", { query: { limit: 100, after: page.next_after }, signal });
+    data.push(...page.data);
+  }
+  return { ...page, data };
+}
+
 class EarningsStore extends Resource<Earnings> {
   titles: ReadonlyMap<Hex, string> = $state.raw(new Map());
   files: ReadonlyMap<Hex, string[]> = $state.raw(new Map());
 
   constructor() {
     super(async (signal) => {
-      const found = await get<Earnings>("/v1/earnings", { signal });
+      const found = await everything(signal);
       void this.#name();
       return found;
     });

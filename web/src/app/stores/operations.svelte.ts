@@ -37,7 +37,7 @@ class Operations {
   /** What the server still has under way: after signing in, and after a reload. */
   async resume(): Promise<void> {
     const states: OperationState[] = ["accepted", "sent", "included"];
-    const pages = await Promise.all(states.map((state) => get<Page<Operation>>("/v1/operations", { query: { state } })));
+    const pages = await Promise.all(states.map((state) => get<Page<Operation>>("/v1/operations", { query: { state, limit: 100 } })));
     for (const operation of pages.flatMap((page) => page.data)) this.#put(operation);
     this.#watch();
   }

@@ -28,8 +28,13 @@ function outcomeOf(upload: Upload): Outcome {
   return "working";
 }
 
+<<<<<<< HEAD
 function isSame(name: string, size: number): (one: { readonly name: string; readonly size: number }) => boolean {
   return (one) => one.name === name && one.size === size;
+=======
+function hexOf(bytes: Uint8Array): string {
+  return `0x${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+>>>>>>> webui
 }
 
 class Uploads {
@@ -51,6 +56,13 @@ class Uploads {
   /** What an earlier visit left, without what goes on by now. */
   get unfinished(): Interrupted[] {
     return this.interrupted.filter((one) => !this.rows.some((row) => row.name === one.name && row.size === one.size));
+  }
+
+  /** The files of this visit that hold something to learn, by their ids. */
+  get learnable(): string[] {
+    return this.rows.flatMap(({ outcome, upload }) =>
+      outcome === "done" && upload?.entry != null ? [hexOf(upload.entry.objectId)] : [],
+    );
   }
 
   get #ready(): Sealer {
