@@ -28,13 +28,12 @@ function outcomeOf(upload: Upload): Outcome {
   return "working";
 }
 
-<<<<<<< HEAD
 function isSame(name: string, size: number): (one: { readonly name: string; readonly size: number }) => boolean {
   return (one) => one.name === name && one.size === size;
-=======
+}
+
 function hexOf(bytes: Uint8Array): string {
   return `0x${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
->>>>>>> webui
 }
 
 class Uploads {
