@@ -74,7 +74,7 @@ def test_from_the_first_run_to_a_revocation_with_reloads_between(page: Page, ser
     expect(page.get_by_role("row", name=re.compile("Ada's notebook"))).to_contain_text("on request")
 
     with Trainer(server) as tom:
-        tom.ask(tom.dataset())
+        tom.ask(tom.find("notebook"))
         go(page, "Requests")
         expect(page.get_by_text("May we?")).to_be_visible()
         page.get_by_role("button", name="Approve as it is").click()

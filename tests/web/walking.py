@@ -136,9 +136,9 @@ class Trainer:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    def dataset(self) -> str:
-        """The one dataset that is listed."""
-        (found,) = self.http.get("/v1/datasets").json()["data"]
+    def find(self, title: str) -> str:
+        """The one dataset of this title in the catalogue."""
+        (found,) = self.http.get("/v1/datasets", params={"q": title}).json()["data"]
         return str(found["asset"])
 
     def consents(self) -> list[dict[str, Any]]:
