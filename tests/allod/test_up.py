@@ -36,7 +36,7 @@ def test_whichever_part_is_killed_comes_back_and_the_others_are_left_alone(up: S
     for part in sorted(PARTS):
         before = up.children()
         os.kill(before[part], signal.SIGKILL)
-        until(lambda: up.children().keys() == PARTS and up.children()[part] != before[part])  # noqa: B023 - called now
+        until(lambda: (now := up.children()).keys() == PARTS and now[part] != before[part])  # noqa: B023 - called now
         after = up.children()
         assert {name for name in PARTS if after[name] != before[name]} == {part}
     until(lambda: up.ask(READY) == 200)
