@@ -40,7 +40,14 @@ def opened_vault(world: World, owner: Unlocked) -> Iterator[Vault]:
     vault_id = owner.identity.vault_id
     row = world.catalogue.head(vault_id)
     hint = Cid.parse(row.head) if row else None
-    vault = Vault(owner.root, vault_id, world.blocks, hint=hint, sequence=row.sequence if row else 0)
+    vault = Vault(
+        owner.root,
+        vault_id,
+        world.blocks,
+        hint=hint,
+        sequence=row.sequence if row else 0,
+        noting=lambda cid, sequence: world.catalogue.changing_head(vault_id, str(cid), sequence),
+    )
     try:
         yield vault
     finally:

@@ -25,7 +25,7 @@ from allod.holdings import VaultRow
 from core.database import exclusively, transaction
 from core.errors import AllodError, Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable
 from core.ids import Address, VaultId
-from vault.catalogue import HeadRow
+from vault.catalogue import HEADS_LOCK, HeadRow
 from vault.cid import DAG_CBOR, Cid
 from vault.manifest import VaultHead
 from vault.reachable import Reach, incomplete, reach
@@ -34,7 +34,6 @@ PROOF_CONTEXT = b"allod/vault-account/v1\0"
 _WALKS = 4  # commits that are worked on at once
 _OF_ONE = 4  # commits of one account that are worked on or wait
 _PATIENCE = 20.0  # seconds that a commit waits for its turn
-_LOCK_NUMBER = int.from_bytes(b"vaults", "big")
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class Vaults:
                     holdings.note_arrival(session, cid, len(head.encode()))
             depot.put(cid, head.encode())
             try:
-                with exclusively(depot.engine, _LOCK_NUMBER) as session:
+                with exclusively(depot.engine, HEADS_LOCK) as session:
                     now = self._check(session, account, cid, previous, head, proved)
                     if now != found:
                         done = session.get(VaultRow, head.manifest_pk)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, Engine, LargeBinary, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.database import Base, UtcTime, transaction, utc_now
+from core.database import Base, UtcTime, add_once, transaction, utc_now
 from core.errors import NotFound
 from core.ids import Address
 
@@ -44,12 +44,10 @@ class JobBook:
         self._engine = engine
 
     def add(self, folder: str, payer: Address) -> JobRow:
-        """Give a new job its number."""
-        row = JobRow(folder=folder, payer=payer)
+        """Give a job its number; the one that it has already, if somebody who looked at its folder was faster."""
+        add_once(self._engine, JobRow(folder=folder, payer=payer))
         with transaction(self._engine) as session:
-            session.add(row)
-            session.flush()
-        return row
+            return session.scalars(select(JobRow).where(JobRow.folder == folder)).one()
 
     def opened(self, number: int, job_id: bytes) -> None:
         """Remember the id that the job got on chain."""

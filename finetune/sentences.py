@@ -107,6 +107,11 @@ class Receipts:
         return {keeper for keeper, _ in self.good.get(consent, [])}
 
 
+def many(count: int, one: str, more: str = "") -> str:
+    """`1 dataset`, `2 datasets`."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
 def require(holds: bool, why: str) -> None:
     """The sentence breaks here, for this reason."""
     if not holds:
@@ -190,7 +195,7 @@ def check_opening(case: Case) -> str:
     tree = case.bundle.opening
     reasons = check_tree(case.bundle.order, tree)
     require(not reasons, " ".join(reasons))
-    return f"{len(tree.leaves)} leaves, {tree.total} UNITs locked"
+    return f"{many(len(tree.leaves), 'leaf', 'leaves')}, {tree.total} UNITs locked"
 
 
 def check_settlement(case: Case) -> str:
@@ -221,7 +226,7 @@ def check_datasets(case: Case) -> str:
     for consent in consents.values():
         known = (consent.owner, consent.asset) in registered
         require(known, f"The owner never registered the dataset {to_hex(consent.asset)}.")
-    return f"{len(consents)} datasets"
+    return many(len(consents), "dataset")
 
 
 def check_consents(case: Case) -> str:
@@ -246,7 +251,7 @@ def check_consents(case: Case) -> str:
         ended = bool(blocks) and case.history.nonce_ended_by(consent, [block.hash for block in blocks])
         require(not ended, f"The consent {name} was not live when its keys were released: its nonce was revoked.")
         live += bool(blocks)
-    return f"{live} consents were live when keys were released"
+    return f"{many(live, 'consent was', 'consents were')} live when keys were released"
 
 
 def check_terms(case: Case) -> str:
@@ -288,7 +293,8 @@ def check_releases(case: Case) -> str:
         require(signed >= committee.t, f"{signed} keepers signed a release for {name}; it takes {committee.t}.")
     opened = sum(len(receipts.keepers(consent_id)) >= committee.t for consent_id in leaves)
     silent = len(leaves) - opened
-    return f"{opened} datasets were released" + (f"; for {silent} too few receipts are shown" if silent else "")
+    lacking = f"; for {silent} too few receipts are shown" if silent else ""
+    return f"{many(opened, 'dataset was', 'datasets were')} released{lacking}"
 
 
 def check_blocks(case: Case) -> str:
@@ -303,7 +309,7 @@ def check_blocks(case: Case) -> str:
             missing = case.blocks.missing(leaf_cids(manifest.payload, case.blocks, manifest.size))
             require(not missing, f"The block store lacks {len(missing)} blocks of {manifest.payload}.")
             count += 1
-    return f"{count} objects"
+    return many(count, "object")
 
 
 Check = Callable[[Case], str]

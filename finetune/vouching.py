@@ -25,7 +25,7 @@ from finetune.provenance import (
     statement_hash,
 )
 from finetune.replay import replay
-from finetune.sentences import Case, Check, require
+from finetune.sentences import Case, Check, many, require
 
 _PEM = 4096  # bytes
 _NO_STATEMENT = bytes(32)
@@ -57,7 +57,7 @@ def check_plan(case: Case) -> str:
         manifest = known.get(item.object_id)
         published = manifest is not None and manifest.payload.link == item.payload
         require(published and item.owner == licence.consent.owner, f"The plan trains on an object outside of {name}.")
-    return f"{plan.records} records in {len(plan.objects)} objects, plan {to_hex(plan.hash())}"
+    return f"{many(plan.records, 'record')} in {many(len(plan.objects), 'object')}, plan {to_hex(plan.hash())}"
 
 
 def check_ledger(case: Case) -> str:
@@ -74,7 +74,8 @@ def check_ledger(case: Case) -> str:
             least = leaf.amount if released else 0
         amount = paid.get(leaf.consent_id, 0)
         require(amount >= least, f"{name} is paid {amount} UNITs and is owed {least}.")
-    return f"{tally.entries} entries in {tally.attempts} attempts, root {to_hex(tally.root())}"
+    counted = f"{many(tally.entries, 'entry', 'entries')} in {many(tally.attempts, 'attempt')}"
+    return f"{counted}, root {to_hex(tally.root())}"
 
 
 def check_statement(case: Case) -> str:
@@ -129,7 +130,7 @@ def check_payees(case: Case) -> str:
     ledger = {"root": to_hex(tally.root()), "entries": tally.entries, "attempts": tally.attempts}
     require(internal["ledger"] == ledger, "The statement names another ledger.")
     require(internal["plan"] == to_hex(bundle.plan.hash()), "The statement names another plan.")
-    return f"{len(expected)} owners"
+    return many(len(expected), "owner")
 
 
 def check_adapter(case: Case) -> str:

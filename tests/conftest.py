@@ -33,14 +33,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("The page is not built (`make web`).")
 
 
+_TOGETHER = ("tests/walk/", "tests/web/test_whole_story.py")
+
+
 class ByTest(LoadScopeScheduling):
-    """Tests go to whichever process is free, but those of one walk together: each such file plays a whole story once.
+    """Tests go to whichever process is free, but those that share one walk or one `allod up` together.
 
     (xdist's own groups do nothing under pytest 9.2, which no longer lets a plugin rename a test.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "walk" if nodeid.startswith("tests/walk/") else nodeid
+        return next((place for place in _TOGETHER if nodeid.startswith(place)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByTest:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -17,12 +18,14 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Engine, Index, LargeBinary, String, func, literal, select, tuple_, update
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
-from core.database import Base, UtcTime, inserting, transaction, utc_now
+from core.database import Base, UtcTime, exclusively, inserting, transaction, utc_now
 from core.errors import NotFound
 from core.ids import Address, Asset, VaultId
 
 MAX_WORDS = 64  # words of a dataset that it is found by
 MAX_ASKED = 8  # words of one question
+HEADS_LOCK = int.from_bytes(b"vaults", "big")
+"""Held by whoever makes another head of a vault the newest one, for `exclusively`."""
 RARE = 1_000  # rows of a tag that are counted, to begin with the rarest
 
 _WORD = re.compile(r"\w+")
@@ -231,15 +234,25 @@ class Catalogue:
     def saw_head(self, vault_id: VaultId, head: str, sequence: int) -> None:
         """Remember a head unless a newer one is known."""
         with transaction(self._engine) as session:
-            added = inserting(session, HeadRow(vault_id=vault_id, head=head, sequence=sequence))
-            newer = {"head": added.excluded.head, "sequence": added.excluded.sequence}
-            session.execute(
-                added.on_conflict_do_update(
-                    index_elements=[HeadRow.vault_id],
-                    set_=newer,
-                    where=HeadRow.sequence < added.excluded.sequence,
-                )
-            )
+            note_head(session, vault_id, head, sequence)
+
+    @contextmanager
+    def changing_head(self, vault_id: VaultId, head: str, sequence: int) -> Iterator[None]:
+        """Remember a head that becomes durable within; whoever else changes heads of this world waits meanwhile."""
+        with exclusively(self._engine, HEADS_LOCK) as session:
+            yield
+            note_head(session, vault_id, head, sequence)
+
+
+def note_head(session: Session, vault_id: VaultId, head: str, sequence: int) -> None:
+    """Remember a head unless a newer one is known."""
+    added = inserting(session, HeadRow(vault_id=vault_id, head=head, sequence=sequence))
+    newer = {"head": added.excluded.head, "sequence": added.excluded.sequence}
+    session.execute(
+        added.on_conflict_do_update(
+            index_elements=[HeadRow.vault_id], set_=newer, where=HeadRow.sequence < added.excluded.sequence
+        )
+    )
 
 
 def remember(session: Session, row: PublicationRow) -> None:

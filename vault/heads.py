@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from core.errors import Conflict, Corrupted, InvalidInput, NotFound
@@ -41,17 +42,33 @@ class Found:
     head: VaultHead
 
 
+Noting = Callable[[Cid, int], AbstractContextManager[None]]
+"""Entered with a new head and its number before anybody else can write to the store, left once the head is durable."""
+
+
+def unnoted(_cid: Cid, _sequence: int) -> AbstractContextManager[None]:
+    """Nobody wants to know."""
+    return nullcontext()
+
+
 class Heads:
     """The heads of one vault in one store. `contents` is what the newest one known lists."""
 
     def __init__(
-        self, root: RootKey, vault_id: VaultId, blocks: BlockStore, *, hint: Cid | None = None, sequence: int = 0
+        self,
+        root: RootKey,
+        vault_id: VaultId,
+        blocks: BlockStore,
+        *,
+        hint: Cid | None = None,
+        sequence: int = 0,
+        noting: Noting = unnoted,
     ) -> None:
         """Find the newest head. `hint` saves reading what that head lists; `sequence` is the newest number ever seen.
 
         Raises `Conflict` if the newest head found is older than `sequence`, or if there are two newest ones.
         """
-        self._root, self._vault_id, self._blocks = root, vault_id, blocks
+        self._root, self._vault_id, self._blocks, self._noting = root, vault_id, blocks, noting
         self._public = root.manifest_pk()
         self._seen: set[Cid] = set()
         self._rivals: set[Found] = set()  # all heads seen that have the highest number seen
@@ -125,7 +142,8 @@ class Heads:
             for old in (*before.head.objects, *before.head.records, before.cid):
                 if old not in kept:
                     self._blocks.delete(old)
-        self._blocks.flush()
+        with self._noting(cid, head.sequence):
+            self._blocks.flush()
         self.newest, self.contents = Found(cid, head), after
         self._rivals = {self.newest}
         self._seen |= {*head.objects, *head.records, *after.objects, *after.records}

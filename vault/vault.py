@@ -26,7 +26,7 @@ from vault.blocks import BlockStore
 from vault.cid import DAG_CBOR, Cid
 from vault.datasets import member_cids, store_dataset
 from vault.entry import Entry, read_entry, seal_description
-from vault.heads import Heads
+from vault.heads import Heads, Noting, unnoted
 from vault.manifest import DatasetHeader, ObjectManifest
 from vault.ownrecords import OwnRecord, open_record, seal_record
 from vault.payload import Progress, open_payload, open_to_file, seal_into
@@ -59,18 +59,25 @@ class Vault:
     """One owner's vault, unlocked. Safe to use from several threads."""
 
     def __init__(
-        self, root: RootKey, vault_id: VaultId, blocks: BlockStore, *, hint: Cid | None = None, sequence: int = 0
+        self,
+        root: RootKey,
+        vault_id: VaultId,
+        blocks: BlockStore,
+        *,
+        hint: Cid | None = None,
+        sequence: int = 0,
+        noting: Noting = unnoted,
     ) -> None:
         """Find the vault's newest head in `blocks`, or begin an empty vault.
 
         `hint` and `sequence` are the newest head and number ever seen (`head_cid`, `sequence`): with them, blocks
-        that are an older copy are a `Conflict` instead of an older vault.
+        that are an older copy are a `Conflict` instead of an older vault. `noting` hears of each new head.
         """
         self.vault_id = vault_id
         self.signing_key: Ed25519PrivateKey = root.signing_key()
         self._root = root
         self._blocks = blocks
-        self._heads = Heads(root, vault_id, blocks, hint=hint, sequence=sequence)
+        self._heads = Heads(root, vault_id, blocks, hint=hint, sequence=sequence, noting=noting)
         # Blocks never change under their CID, so what was read of one is kept for as long as the vault is unlocked.
         self._manifests: dict[Cid, ObjectManifest] = {}
         self._entries: dict[Cid, Entry] = {}

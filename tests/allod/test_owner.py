@@ -114,3 +114,13 @@ def test_an_endpoint_that_names_a_bygone_epoch_does_not_get_a_useless_revocation
     monkeypatch.setattr(revoking, "sign_revoke_all", lambda *_: stale)
     with pytest.raises(Unavailable, match="before your newest consent"):
         owner.end_all(world, ada, vault)
+
+
+def test_a_change_is_the_homes_newest_head_before_the_vault_is_closed(world: World, ada: Unlocked) -> None:
+    """Or a server of this home would take another change of the same number meanwhile."""
+    with owner.opened_vault(world, ada) as vault:
+        for number in (1, 2):
+            vault.add_bytes(f"{number}.txt", b"The ferry leaves at six.\n")
+            row = world.catalogue.head(ada.identity.vault_id)
+            assert row is not None
+            assert (row.head, row.sequence) == (str(vault.head_cid), number)

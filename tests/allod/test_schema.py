@@ -202,3 +202,10 @@ def test_what_several_programs_remember_at_once_is_remembered_once(engine: Engin
     assert head is not None
     assert (head.sequence, head.head) == (19, "head 19")
     assert len(Catalogue(engine).all()) == len(ConsentBook(engine).consents()) == 1
+
+
+def test_a_job_has_one_number_however_many_find_its_folder_at_once(engine: Engine) -> None:
+    book = JobBook(engine)
+    with ThreadPoolExecutor(4) as pool:
+        numbers = {row.number for row in pool.map(lambda _: book.add("folder", OWNER), range(8))}
+    assert numbers == {book.of_folder("folder", OWNER).number}

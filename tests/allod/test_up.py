@@ -2,110 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from allod.nodes import free_port
 from allod.services import keeper_services
+from tests.allod.standing import PATIENCE, READY, Standing, lives, until
 
 pytestmark = [pytest.mark.needs_trainer, pytest.mark.slow, pytest.mark.timeout(1200)]
 
-PATIENCE = 300.0
-READY = "/readyz"
-NAMES = {"chain": "chain", "worker": "runner", "serve": "server"}
 PARTS = {"chain", "keeper 1", "keeper 2", "keeper 3", "runner", "server"}
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.1)
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-class Standing:
-    """An `allod up` in a home of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.port = free_port()
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ALLOD_")},
-            "ALLOD_HOME": str(home),
-            "ALLOD_CONFIG": os.devnull,
-            "ALLOD_PASSPHRASE_FILE": str(home / "passphrase"),
-        }
-        self.process = self.begin("up", "--port", str(self.port), "--json")
-        assert self.process.stdout is not None
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.rstrip() == "}":
-                break
-        document = json.loads("".join(lines) or "{}")
-        if not document.get("ok"):
-            self.end()
-        assert document.get("ok"), document
-        self.url = document["data"]["url"]
-        self.parts: dict[str, int] = {one["part"]: one["pid"] for one in document["data"]["parts"]}
-
-    def end(self) -> int:
-        """Stop it politely; its exit code."""
-        self.process.terminate()
-        self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode
-
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "allod", *words],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def allod(self, *words: str) -> Any:
-        """A command beside it; its data."""
-        process = self.begin(*words, "--json")
-        said = json.loads(process.communicate(timeout=PATIENCE)[0])
-        assert said["ok"], said
-        return said["data"]
-
-    def ask(self, path: str) -> int:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}{path}", timeout=30, trust_env=False).status_code
-        return 0
-
-    def children(self) -> dict[str, int]:
-        """The parts' processes now, by the words that they were started with."""
-        found = {}
-        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            with contextlib.suppress(FileNotFoundError, ValueError):  # it ended, or is not yet what it will be
-                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-                name = words[words.index("allod") + 1 :]
-                if name[0] == "keeper":
-                    found[f"keeper {Path(name[2]).name}"] = int(pid)
-                elif name[0] in NAMES:
-                    found[NAMES[name[0]]] = int(pid)
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +36,7 @@ def test_whichever_part_is_killed_comes_back_and_the_others_are_left_alone(up: S
     for part in sorted(PARTS):
         before = up.children()
         os.kill(before[part], signal.SIGKILL)
-        until(lambda: up.children().keys() == PARTS and up.children()[part] != before[part])  # noqa: B023 - called now
+        until(lambda: (now := up.children()).keys() == PARTS and now[part] != before[part])  # noqa: B023 - called now
         after = up.children()
         assert {name for name in PARTS if after[name] != before[name]} == {part}
     until(lambda: up.ask(READY) == 200)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from core.ids import Address, VaultId
 from tests.uploads.conftest import Owner, Server, car
 from vault import unixfs
 from vault.blocks import MemoryBlocks
+from vault.carstore import CarStore
 from vault.catalogue import Catalogue, PublicationRow
 from vault.cid import DAG_CBOR, RAW, Cid
 from vault.manifest import ObjectManifest, VaultHead, encode_pages
@@ -403,6 +406,44 @@ def test_a_change_that_another_program_made_is_the_newest_head(server: Server, a
     server.clock.pass_by(25)
     server.depot.collect()
     assert kept.blocks == len(stored(server))
+
+
+def test_a_commit_cannot_come_between_another_programs_change_and_its_note(
+    server: Server, ada: Owner, tmp_path: Path
+) -> None:
+    """There would be two heads of one number: two copies of the vault that went separate ways."""
+    ada.vault.add_bytes("a.txt", b"one")
+    ada.push()
+    before = ada.vault.head_cid
+    ada.vault.add_bytes("c.txt", b"three")
+    ada.send_all()
+    after, proof = ada.vault.head_cid, ada.proof()
+    assert after is not None
+    catalogue = Catalogue(server.engine)
+    refused: list[Conflict] = []
+
+    def commit() -> None:
+        try:
+            ada.commit(after, before, proof)
+        except Conflict as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=commit)
+
+    @contextmanager
+    def noting(cid: Cid, sequence: int) -> Iterator[None]:
+        with catalogue.changing_head(ada.vault_id, str(cid), sequence):
+            thread.start()
+            yield
+            thread.join(0.2)
+            assert thread.is_alive()
+
+    with CarStore(tmp_path / "blocks") as store:
+        here = Vault(ada.root, ada.vault_id, store, noting=noting)  # the command line, a process of its own
+        here.add_bytes("b.txt", b"two")
+        thread.join()
+        assert [error.detail["head"] for error in refused] == [str(here.head_cid)]
+        assert [entry.name for entry in Vault(ada.root, ada.vault_id, store).entries()] == ["a.txt", "b.txt"]
 
 
 def test_a_vault_that_another_program_made_is_bound_at_its_newest_head(server: Server, ada: Owner) -> None:

@@ -48,7 +48,7 @@ export class Problem extends Error {
     return Problem.local(
       "offline",
       "The server does not answer.",
-      "Check your connection. What you sealed and signed stays on this device and goes on by itself.",
+      "Check your connection, then try again. Nothing is lost, and nothing is done twice.",
     );
   }
 

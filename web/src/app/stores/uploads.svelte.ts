@@ -28,6 +28,10 @@ function outcomeOf(upload: Upload): Outcome {
   return "working";
 }
 
+function isSame(name: string, size: number): (one: { readonly name: string; readonly size: number }) => boolean {
+  return (one) => one.name === name && one.size === size;
+}
+
 function hexOf(bytes: Uint8Array): string {
   return `0x${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
@@ -80,9 +84,14 @@ class Uploads {
     for (const file of files) {
       const name = file.webkitRelativePath === "" ? file.name : file.webkitRelativePath;
       if (file.size === 0) this.#leaveOut(file, name, "empty");
-      else if (known.some((row) => row.name === name && row.size === file.size)) this.#leaveOut(file, name, "known");
+      else if (known.some(isSame(name, file.size)) || this.#taken(name, file.size)) this.#leaveOut(file, name, "known");
       else this.#ready.add(file, { name });
     }
+  }
+
+  /** Whether this visit stored or stores it already; what failed or was paused goes on when it is chosen again. */
+  #taken(name: string, size: number): boolean {
+    return this.rows.filter((row) => ["working", "done", "nothing"].includes(row.outcome)).some(isSame(name, size));
   }
 
   /** Add one that was left out. */
