@@ -54,7 +54,7 @@ def settle_in(world: World, url: str) -> list[str]:
     _fund(world, tom.identity.address)
     _ask(world, tom, url, asset)
     lines = [
-        f"Ada owns data. Open the page, choose “I have been here before” and give her words:\n    {ada.root.words()}",
+        f"Ada owns data. Open the page, choose “Restore a vault” and give her words:\n    {ada.root.words()}",
         f"  or her key file {world.home / 'identities' / OWNER}.json with the passphrase “{PASSPHRASE}”.",
         f"Tom trains: `ALLOD_HOME={world.home} allod consent list --as {TRAINER}` (the same passphrase).",
     ]
