@@ -57,6 +57,16 @@ export function sentenceOf(event: Event): string {
   return SENTENCES[event.kind] ?? `${event.kind.replaceAll(".", ", ").replaceAll("_", " ")}.`;
 }
 
+/** Of the steps of each transaction the newest alone; the list is newest first. */
+export function newestSteps(events: Event[]): Event[] {
+  const seen = new Set<unknown>();
+  return events.filter((event) => {
+    const operation = event.data["operation"];
+    if (areaOf(event.kind) !== "operation" || operation === undefined) return true;
+    return !seen.has(operation) && seen.add(operation);
+  });
+}
+
 class Activity extends Listing<Event> {
   /** The newest entry that came while the screen was open, for those who listen. */
   news = $state("");
