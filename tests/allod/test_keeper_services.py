@@ -193,17 +193,21 @@ def test_doctor_tells_an_impostor_a_foreign_committee_and_a_wrong_clock_apart(
 
     first, second, third = served.committee.keepers
     crossed = replaced(first, endpoint=second.endpoint), replaced(second, endpoint=third.endpoint)
-    finding = checkup._checked("keeper", lambda: checkup._service(crossed[0], served.committee, served.place))
+    finding = checkup._checked(
+        "keeper", lambda: checkup._service(crossed[0], second.endpoint, served.committee, served.place)
+    )
     assert finding.is_failure
     assert "is not the keeper" in finding.seen
     renewed = replaced(served.committee, end=served.committee.end + 1)
-    finding = checkup._service(first, renewed, served.place)
+    finding = checkup._service(first, first.endpoint, renewed, served.place)
     assert "does not sit in this committee" in finding.seen
-    finding = checkup._service(first, served.committee, replaced(served.place, escrow=served.place.registry))
+    finding = checkup._service(
+        first, first.endpoint, served.committee, replaced(served.place, escrow=served.place.registry)
+    )
     assert "another chain or contracts" in finding.seen
     now = checkup.time.time()
     monkeypatch.setattr(checkup.time, "time", lambda: now - 3600)
-    finding = checkup._service(first, served.committee, served.place)
+    finding = checkup._service(first, first.endpoint, served.committee, served.place)
     assert "clock" in finding.seen
     assert finding.is_failure
 

@@ -347,7 +347,10 @@ def test_the_journal_is_sealed(page: Page, home: Home, tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_any_more_is_a_conflict(page: Page, home: Home, tmp_path: Path) -> None:
     path = file_of(tmp_path, 3 * MIB)
     page.set_input_files("input[type=file]", str(path))
+    size = "document.querySelector('input[type=file]').files[0].size"
+    assert page.evaluate(size) == 3 * MIB  # the browser has taken notice of the file as it was
     path.write_bytes(b"another file now")
+    os.utime(path, (0, 0))  # a change within one tick of the file system's clock would not show
     do(page, "uploadChosen")
     (upload,) = settle(page)
     assert (upload["phase"], upload["error"].split(":")[0]) == ("failed", "conflict")
