@@ -50,7 +50,8 @@ KEEP = """
 class Device:
     """An owner with a vault in memory, and the key file that a browser keeps of it (scrypt at its cheapest)."""
 
-    def __init__(self, name: str, files: dict[str, bytes], *, publish: bool = False) -> None:
+    def __init__(self, name: str, files: dict[str, bytes], *, publish: int = 0) -> None:
+        """`publish` is how many of the files make a dataset."""
         self.root = RootKey(sha256(name.encode()).digest())
         self.account = Account(self.root.evm_key())
         self.vault_id = VaultId(sha256(f"vault of {name}".encode()).digest())
@@ -59,9 +60,8 @@ class Device:
         self.objects = {file: self.vault.add_bytes(file, data).object_id for file, data in files.items()}
         self.asset = answers.bytes32("asset")
         if publish:
-            first = next(iter(self.objects.values()))
             card = {"title": name, "description": "", "schema": [], "sample": ""}
-            header, _ = self.vault.build_dataset([first], card)
+            header, _ = self.vault.build_dataset(list(self.objects.values())[:publish], card)
             self.asset = to_hex(asset_of(self.account.address, header.encode()))
         cost = Stretch(n=1 << 10)
         address = self.account.address

@@ -50,7 +50,7 @@ class Stages:
             "chats.jsonl": CHATS,
             "photo.png": bytes(3000),
         }
-        self.ada = Device("ada", files, publish=True)
+        self.ada = Device("ada", files, publish=1)
         self.new = Device("new", {})
 
     def fresh(self, device: Device | None = None) -> Stage:

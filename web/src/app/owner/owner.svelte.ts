@@ -14,6 +14,7 @@ import type { RootKey, Vault } from "../../vault/index.ts";
 import { operations } from "../stores/operations.svelte.ts";
 import type { Proposal } from "../stores/offer.svelte.ts";
 import { world } from "../stores/world.svelte.ts";
+import type { DatasetFile } from "./publishing.ts";
 import { forget, keep, type Kept, readKept } from "./keeping.ts";
 import type { Licence } from "./licence.ts";
 import { resume, signIn, signOut } from "./session.ts";
@@ -248,7 +249,7 @@ class Owner {
   }
 
   /** The titles and file names behind this owner's assets: names that no server knows. */
-  async published(): Promise<{ asset: Hex; title: string; files: string[] }[]> {
+  async published(): Promise<{ asset: Hex; title: string; files: DatasetFile[] }[]> {
     const { namesOfAssets } = await import("./publishing.ts");
     return await namesOfAssets(this.#opened, this.account);
   }

@@ -61,18 +61,24 @@ async function readDataset(asset: Hex, signal?: AbortSignal): Promise<Dataset> {
   return await get<Dataset>(`/v1/datasets/${asset}`, signal === undefined ? {} : { signal });
 }
 
+/** A file of a dataset, as only its owner knows it. */
+export interface DatasetFile {
+  readonly name: string;
+  readonly records: number;
+}
+
 /** Titles from the catalogue, and the names of the files behind them from the vault. */
 export async function namesOfAssets(
   open: Open,
   account: Hex | undefined,
-): Promise<{ asset: Hex; title: string; files: string[] }[]> {
+): Promise<{ asset: Hex; title: string; files: DatasetFile[] }[]> {
   const [datasets, entries] = await Promise.all([listed(account), open.vault.entries()]);
   return datasets.map(({ asset, title }) => ({
     asset,
     title,
     files: entries
       .filter((entry) => entry.datasets.some((digest) => assetOf(open.signer.address, digest) === asset))
-      .map((entry) => entry.name),
+      .map((entry) => ({ name: entry.name, records: entry.records })),
   }));
 }
 

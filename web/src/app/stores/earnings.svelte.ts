@@ -4,6 +4,7 @@ import { get } from "../../api/client.ts";
 import type { Earning, Earnings, Hex } from "../../api/types.ts";
 import { iso, money } from "../words.ts";
 import { Steps } from "../owner/steps.ts";
+import type { DatasetFile } from "../owner/publishing.ts";
 import { owner } from "../owner/owner.svelte.ts";
 import { claiming } from "../owner/plans.ts";
 import { Resource } from "./resource.svelte.ts";
@@ -21,9 +22,24 @@ async function everything(signal: AbortSignal): Promise<Earnings> {
   return { ...page, data };
 }
 
+/** Each file's part of what a consent earned, by its records; the parts add up to the whole. */
+export function parts(amount: string, files: readonly DatasetFile[]): { name: string; units: bigint }[] {
+  const whole = BigInt(amount);
+  const records = BigInt(files.reduce((sum, file) => sum + file.records, 0));
+  let counted = 0n;
+  let given = 0n;
+  return files.map(({ name, records: own }) => {
+    counted += BigInt(own);
+    const until = records === 0n ? 0n : (whole * counted) / records;
+    const units = until - given;
+    given = until;
+    return { name, units };
+  });
+}
+
 class EarningsStore extends Resource<Earnings> {
   titles: ReadonlyMap<Hex, string> = $state.raw(new Map());
-  files: ReadonlyMap<Hex, string[]> = $state.raw(new Map());
+  files: ReadonlyMap<Hex, DatasetFile[]> = $state.raw(new Map());
 
   constructor() {
     super(async (signal) => {
