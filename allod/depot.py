@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import TypeVar, cast
 
@@ -170,7 +171,7 @@ class Depot:
     def delete(self, cids: Iterable[Cid]) -> None:
         """Delete blocks while `writing`, durably."""
         for cid in cids:
-            self._patiently(lambda cid=cid: self.blocks.delete(cid))  # type: ignore[misc]
+            self._patiently(partial(self.blocks.delete, cid))
         self.blocks.flush()
 
     def _patiently(self, act: Callable[[], _Result]) -> _Result:

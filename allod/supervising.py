@@ -158,6 +158,7 @@ class Tree:
                 stderr=log,
                 env=dict(one.part.environment),
                 start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor, which stops them in order
+                # What runs between fork and exec takes no lock, so other threads of the supervisor do not matter.
                 preexec_fn=_end_with_parent(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         one.born = time.monotonic()

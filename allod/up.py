@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -122,15 +121,12 @@ def _environment(settings: Settings) -> dict[str, str]:
     return found
 
 
-def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=5):  # noqa: S310
+def _answers(asked: str | urllib.request.Request) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=5):  # noqa: S310 - loopback
         return True
     return False
 
 
 def _speaks(url: str) -> bool:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
-    with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(request, timeout=5):  # noqa: S310
-        return True
-    return False
+    return _answers(urllib.request.Request(url, body, {"Content-Type": "application/json"}))  # noqa: S310 - loopback

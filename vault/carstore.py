@@ -3,9 +3,9 @@
 Promises. Every block is hashed on its way in and again on its way out. When `flush` returned, what was put or
 deleted before survives a kill or a power cut; what was not flushed may be lost but is never seen half-written.
 The segment files alone are the store: the index beside them is rebuilt when it is missing, behind or damaged.
-One process writes at a time: the lock is taken at the first put and freed by `flush`, and a second writer gets
-`Busy` with the holder's name. A deleted block's bytes leave the disk when half of its segment is dead, or at
-`compact`. Several threads may use one store.
+One process writes at a time: the lock is taken at the first put and freed by `flush`; a second writer waits for it
+(`patience`, in seconds), then gets `Busy` with the holder's name. A deleted block's bytes leave the disk when half of
+its segment is dead, or at `compact`. Several threads may use one store.
 """
 
 from __future__ import annotations
@@ -47,10 +47,7 @@ _Result = TypeVar("_Result")
 
 
 class CarStore:
-    """A `BlockStore` in the directory `path`. With `read_only` nothing there is changed, not even repaired.
-
-    Another writer is waited for as long as `patience`, in seconds.
-    """
+    """A `BlockStore` in the directory `path`. With `read_only` nothing there is changed, not even repaired."""
 
     def __init__(self, path: Path, *, read_only: bool = False, roll_at: int = ROLL_AT, patience: float = 0.0) -> None:
         self._path = path

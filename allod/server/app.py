@@ -64,7 +64,7 @@ def create_app(
     app.router.default = Page(static or static_folder())
     app.add_middleware(Gate, place=place)
     app.add_middleware(Observing, place=place, metrics=app.state.metrics)
-    app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign]
+    app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign] # as FastAPI documents it
     return app
 
 

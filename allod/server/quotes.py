@@ -118,7 +118,7 @@ class QuoteOut(BaseModel):
         state = orders.state_of(row)
         return cls(
             id=row.id,
-            state=state,  # type: ignore[arg-type]
+            state=state,  # type: ignore[arg-type] # a text of the table: pydantic refuses any other
             created=seconds(row.created),
             expires_at=row.expires,
             opening=OpeningOut(**row.opening) if row.opening is not None and state == orders.READY else None,
