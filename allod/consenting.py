@@ -161,7 +161,7 @@ def check_consent(world: World, session: Session, account: Address, consent: Con
     if consent.owner != account:
         raise Denied("This consent is another owner's.", hint="Sign in as the owner that it names.")
     if consent.nonce & UINT64_MAX >= LAST_PLACE:
-        raise InvalidInput("The consent's nonce is too high.", hint="GET /v1/consent_nonces/next gives one.")
+        raise InvalidInput("The consent's nonce is too high.", hint="POST /v1/consent_nonces gives one.")
     if consent.escrow != market.escrow.address:
         raise Refused(
             "The consent names another escrow than this server's.", hint="GET /v1/world names the one to sign for."
@@ -202,7 +202,7 @@ def _check_standing(world: World, consent: Consent) -> None:
     if consent.epoch != epoch:
         raise Conflict(
             f"The consent's nonce is of epoch {consent.epoch}; yours is {epoch}.",
-            hint="GET /v1/consent_nonces/next gives a nonce of your current epoch; sign again.",
+            hint="POST /v1/consent_nonces gives a nonce of your current epoch; sign again.",
         )
     if int(market.token.read("revoked_words", consent.owner, consent.word)) >> consent.bit & 1:
         raise Conflict("The consent's nonce was revoked.", hint="Take a new nonce, and sign again.")
@@ -225,7 +225,7 @@ def accept_consent(session: Session, checked: Checked, request_id: str | None) -
         if other.nonce == consent.nonce and other != consent:
             raise Conflict(
                 "Another consent of yours has this nonce, and one nonce serves one consent.",
-                hint="Take a new nonce from GET /v1/consent_nonces/next, and sign again.",
+                hint="Take a new nonce from POST /v1/consent_nonces, and sign again.",
             )
     found = operations.of_effect(session, checked.effect)
     if found is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from allod import consenting, consentlist, orders
@@ -24,7 +24,13 @@ from core.errors import InvalidInput
 router = APIRouter(prefix="/v1", tags=["consents"])
 
 
-class NextNonceOut(BaseModel):
+class ConsentNonceIn(Form):
+    """`above` is the highest word ‖ bit of any nonce that you ever signed, or -1."""
+
+    above: Annotated[str, Field(pattern="^(-1|0|[1-9][0-9]{0,19})$")] = "-1"
+
+
+class ConsentNonceOut(BaseModel):
     """A nonce that is given out once."""
 
     nonce: NonceText
@@ -74,21 +80,13 @@ class ConsentRowOut(BaseModel):
     nonce_revoked: bool
 
 
-@router.get("/consent_nonces/next", operation_id="next_consent_nonce")
-def next_consent_nonce(
-    account: SignedIn,
-    here: Here,
-    db: Db,
-    above: Annotated[
-        str,
-        Query(pattern="^(-1|0|[1-9][0-9]{0,19})$", description="The highest word ‖ bit that you ever signed, or -1."),
-    ] = "-1",
-) -> NextNonceOut:
+@router.post("/consent_nonces", status_code=201, operation_id="create_consent_nonce")
+def create_consent_nonce(account: SignedIn, here: Here, db: Db, given: ConsentNonceIn) -> ConsentNonceOut:
     """A nonce for one new consent. It is yours: nobody, and no other tab, gets it again."""
-    highest = int(above)
-    if highest >= consenting.LAST_PLACE:
+    above = int(given.above)
+    if above >= consenting.LAST_PLACE:
         raise InvalidInput("No nonce is that high.", hint="`above` is word ‖ bit of a nonce, without its epoch.")
-    return NextNonceOut(nonce=str(consenting.next_nonce(here, db, account, highest)))
+    return ConsentNonceOut(nonce=str(consenting.next_nonce(here, db, account, above)))
 
 
 @router.post("/consents", status_code=202, operation_id="create_consent")

@@ -74,7 +74,7 @@ def create_session(
         path="/",
         secure=place.is_secure,
         httponly=True,
-        samesite="lax",
+        samesite="strict",
     )
     return SessionOut.of(begun)
 
@@ -90,4 +90,4 @@ def end_session(session: Session, place: InPlace, db: Db, response: Response) ->
     """Sign out."""
     signin.end(db, session.token)
     activity.record(db, session.account, "session.ended", {})
-    response.delete_cookie(place.cookie, path="/", secure=place.is_secure, httponly=True, samesite="lax")
+    response.delete_cookie(place.cookie, path="/", secure=place.is_secure, httponly=True, samesite="strict")

@@ -113,7 +113,7 @@ class Owner:
 
     def next_nonce(self) -> int:
         above = max((consent.nonce & (2**64 - 1) for consent in self.signed), default=-1)
-        return int(ok(self.http.get("/v1/consent_nonces/next", params={"above": above}))["nonce"])
+        return int(ok(self.http.post("/v1/consent_nonces", json={"above": str(above)}), 201)["nonce"])
 
     def consent(self, made: Prepared, grantee: Address = NOBODY, **changes: Any) -> Consent:
         terms = made.publication.terms

@@ -142,7 +142,7 @@ def test_no_nonce_is_given_twice_however_many_tabs_ask(world: World, owner: Owne
 
 def test_nonces_pass_what_was_signed_or_revoked_and_keep_to_the_epoch(world: World, owner: Owner, tom: Person) -> None:
     def following(above: int = -1) -> int:
-        return int(ok(owner.http.get("/v1/consent_nonces/next", params={"above": above}))["nonce"])
+        return int(ok(owner.http.post("/v1/consent_nonces", json={"above": str(above)}), 201)["nonce"])
 
     assert following(above=40) == 41
     assert following() == 42, "what a client once said is remembered"
@@ -155,8 +155,8 @@ def test_nonces_pass_what_was_signed_or_revoked_and_keep_to_the_epoch(world: Wor
     work(world)
     assert following() == nonce_of(1, 0, 53)
     assert following(above=2**62 - 2) == nonce_of(1, 2**54 - 1, 255)
-    refused(owner.http.get("/v1/consent_nonces/next"), 409, "used up every nonce")
-    refused(owner.http.get("/v1/consent_nonces/next", params={"above": str(2**62)}), 422, "that high")
+    refused(owner.http.post("/v1/consent_nonces", json={}), 409, "used up every nonce")
+    refused(owner.http.post("/v1/consent_nonces", json={"above": str(2**62)}), 422, "that high")
 
 
 def test_consents_that_cannot_hold_are_refused_in_words(world: World, owner: Owner, tom: Person) -> None:

@@ -50,7 +50,7 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(anonymous: TestClient, 
     answer = anonymous.post("/v1/sessions", json=sign_in_message(account_of("ada"), nonce))
     cookie = answer.headers["set-cookie"].lower()
     assert cookie.startswith("allod=")
-    for part in ("httponly", "samesite=lax", "path=/"):
+    for part in ("httponly", "samesite=strict", "path=/"):
         assert part in cookie
     assert "domain" not in cookie
     assert "secure" not in cookie  # it would be dropped on http://127.0.0.1

@@ -73,6 +73,11 @@ def withdraw(stage: Stage, who: Person) -> Response:
     return who.http.post(f"/v1/requests/{the_request(stage)}/withdrawal")
 
 
+@call("POST /v1/consent_nonces")
+def nonce(stage: Stage, who: Person) -> Response:
+    return who.http.post("/v1/consent_nonces", json={"above": "-1"})
+
+
 @call("POST /v1/consents")
 def consent(stage: Stage, who: Person) -> Response:
     """A new consent of the owner, whoever sends it."""

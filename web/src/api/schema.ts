@@ -169,20 +169,20 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/consent_nonces/next": {
+    "/v1/consent_nonces": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
+        get?: never;
+        put?: never;
         /**
-         * Next Consent Nonce
+         * Create Consent Nonce
          * @description A nonce for one new consent. It is yours: nobody, and no other tab, gets it again.
          */
-        get: operations["next_consent_nonce"];
-        put?: never;
-        post?: never;
+        post: operations["create_consent_nonce"];
         delete?: never;
         options?: never;
         head?: never;
@@ -926,6 +926,28 @@ export interface components {
             signature: `0x${string}`;
         };
         /**
+         * ConsentNonceIn
+         * @description `above` is the highest word ‖ bit of any nonce that you ever signed, or -1.
+         */
+        ConsentNonceIn: {
+            /**
+             * Above
+             * @default -1
+             */
+            above?: string;
+        };
+        /**
+         * ConsentNonceOut
+         * @description A nonce that is given out once.
+         */
+        ConsentNonceOut: {
+            /**
+             * Nonce
+             * @description epoch32 ‖ word56 ‖ bit8, in decimal.
+             */
+            nonce: string;
+        };
+        /**
          * ConsentOut
          * @description The struct that an owner signed.
          */
@@ -1415,17 +1437,6 @@ export interface components {
         MissingOut: {
             /** Missing */
             missing: string[];
-        };
-        /**
-         * NextNonceOut
-         * @description A nonce that is given out once.
-         */
-        NextNonceOut: {
-            /**
-             * Nonce
-             * @description epoch32 ‖ word56 ‖ bit8, in decimal.
-             */
-            nonce: string;
         };
         /**
          * NonceOut
@@ -2779,17 +2790,18 @@ export interface operations {
             };
         };
     };
-    next_consent_nonce: {
+    create_consent_nonce: {
         parameters: {
-            query?: {
-                /** @description The highest word ‖ bit that you ever signed, or -1. */
-                above?: string;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConsentNonceIn"];
+            };
+        };
         responses: {
             /** @description The request cannot be answered so. */
             "4XX": {
@@ -2810,12 +2822,12 @@ export interface operations {
                 };
             };
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["NextNonceOut"];
+                    "application/json": components["schemas"]["ConsentNonceOut"];
                 };
             };
         };

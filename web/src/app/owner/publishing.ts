@@ -236,7 +236,7 @@ async function consent(
   const signed = await steps.once(name, async () => {
     const known = await signedConsents(open);
     const above = highestPlace(signer.address, known);
-    const { nonce } = await get<{ nonce: string }>("/v1/consent_nonces/next", { query: { above: above.toString() } });
+    const { nonce } = await call<{ nonce: string }>("POST", "/v1/consent_nonces", { body: { above: above.toString() } });
     const draft = draftConsent({
       ...wish,
       owner: signer.address,

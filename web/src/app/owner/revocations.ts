@@ -1,6 +1,6 @@
 /** Ending consents, and being paid: what owners sign and send besides publishing. */
 
-import { call, get } from "../../api/client.ts";
+import { call } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
 import type { ConsentRow, Hex, Operation, World } from "../../api/types.ts";
 import { epochOf, highestPlace, readConsentFields } from "../../deeds/consent.ts";
@@ -32,7 +32,7 @@ export async function revokeAll(open: Open, world: World, steps: Steps, say: Say
   const owner = open.signer.address;
   const known = await signedConsents(open);
   const above = highestPlace(owner, known).toString();
-  const { nonce } = await get<{ nonce: string }>("/v1/consent_nonces/next", { query: { above } });
+  const { nonce } = await call<{ nonce: string }>("POST", "/v1/consent_nonces", { body: { above } });
   const epoch = epochOf({ nonce: BigInt(nonce) });
   if (known.some((one) => epochOf(one) > epoch)) {
     throw Problem.local(
