@@ -4,10 +4,11 @@
 
 One run, alternating: `ipfs add` of a file with the parameters of our profile, against sealing that file and sending it
 until it is pinned; and `ipfs cat` of what was sealed, against fetching, verifying and opening it. A speed is the best
-of a few rounds. A ratio is the median of the rounds' ratios, and the two change places each round: memory for the
-file cache that was freed just now is cheaper than new one, by up to a second for 512 MiB on a virtual machine, and who
-comes first gets it. The node is offline, new, and on the repository's disk; its gateway's port is told to us, for tests
-let the system choose it and the configuration does not say which it became.
+of a few rounds. A ratio is the median of the rounds' ratios, and the two change places each round: memory for the file
+cache that was freed just now is cheaper than new one, by up to a second for 512 MiB on a virtual machine, and who comes
+first gets it; what was written before is on the disk before a clock starts. The node is offline, new, and on the
+repository's disk; its gateway's port is told to us, for tests let the system choose it and the configuration does not
+say which it became.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def measure(folder: Path, mib: int) -> list[Figure]:
 
     def compare(number: int, *sides: tuple[str, Callable[[], object]]) -> None:
         for name, run in sides[:: -1 if number % 2 else 1]:
+            os.sync()
             taken.setdefault(name, []).append(seconds(run))
 
     with KuboNode(folder / "repo") as node, KuboStore(node.api, lock=folder / "LOCK", gateway=node.gateway) as store:
