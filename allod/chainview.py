@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from allod.trees import PointerBook, ask_keepers, read_tree
+from allod.trees import PointerBook, ask_keepers
 from consent.market.earnings import Earning, EarningState, earnings
 from consent.market.lanes import Course, courses
 from consent.tree import SumTree
@@ -62,27 +62,44 @@ class ChainView:
     def __init__(self, world: World) -> None:
         self._world = world
         self._guard = threading.RLock()
+        self._search = threading.Lock()  # who holds it looks for trees, and changes `_pointers`
         self._snapshot: Snapshot | None = None
         self._trees: dict[int, SumTree] = {}
-        self._pointers = PointerBook()
+        self._pointers: PointerBook | None = None
         self._missing: dict[int, float] = {}
 
     def now(self) -> Snapshot:
-        """The newest snapshot; read again only where the chain has another head."""
-        market = self._world.market
+        """The newest snapshot; read again only where the chain has another head.
+
+        Trees that are not known yet are looked for by one caller at a time; the others go on without them.
+        """
         with self._guard:
             head = self._world.index.follow().hash
-            if self._snapshot is None or self._snapshot.head != head or self._is_worth_another_look():
-                everything = courses(market)
-                self._find_trees(everything)
-                kept = {course.opening.job_id: self._trees.get(course.root) for course in everything}
-                trees = {job_id: tree for job_id, tree in kept.items() if tree is not None}
-                snapshot = Snapshot(head, everything, trees)
-                for event in market.events("token", "Transfer"):
-                    if event.args["sender"] == NOBODY:
-                        snapshot.minted[event.args["receiver"]].add(event.args["token_id"].to_bytes(32, "big"))
-                self._snapshot = snapshot
-            return self._snapshot
+            if self._snapshot is None or self._snapshot.head != head:
+                self._snapshot = self._of(head, courses(self._world.market))
+            newest = self._snapshot
+            due = self._due(newest.courses)
+        if not due or not self._search.acquire(blocking=False):
+            return newest
+        try:
+            found = self._find(due)
+            with self._guard:
+                self._note(due, found)
+                newest = self._snapshot
+                if found:
+                    newest = self._snapshot = self._of(newest.head, newest.courses)
+                return newest
+        finally:
+            self._search.release()
+
+    def _of(self, head: bytes, everything: Sequence[Course]) -> Snapshot:
+        """The snapshot of a head, with the trees that are known."""
+        kept = {course.opening.job_id: self._trees.get(course.root) for course in everything}
+        snapshot = Snapshot(head, everything, {job_id: tree for job_id, tree in kept.items() if tree is not None})
+        for event in self._world.market.events("token", "Transfer"):
+            if event.args["sender"] == NOBODY:
+                snapshot.minted[event.args["receiver"]].add(event.args["token_id"].to_bytes(32, "big"))
+        return snapshot
 
     def earnings(self, payee: Address) -> list[Earning]:
         """Every leaf that pays this account, oldest job first."""
@@ -107,35 +124,41 @@ class ChainView:
 
     # -- trees --------------------------------------------------------------------------------------------------------
 
-    def _is_worth_another_look(self) -> bool:
-        """Whether a tree is missing that nobody looked for since a while."""
+    def _due(self, everything: Sequence[Course]) -> dict[int, Course]:
+        """By root, the jobs whose trees are not known and were not looked for since a while."""
         at = time.monotonic()
-        return any(due <= at for due in self._missing.values())
-
-    def _find_trees(self, everything: Sequence[Course]) -> None:
-        """Look for the trees that are not known yet: among the blocks, then at the keepers."""
         wanted = {course.root: course for course in everything if course.root not in self._trees}
-        at = time.monotonic()
-        due = {root: course for root, course in wanted.items() if self._missing.get(root, 0.0) <= at}
         self._missing = {root: when for root, when in self._missing.items() if root in wanted}
-        if not due:
-            return
-        world = self._world
-        places, asked = self._pointers.read(world.blocks), 0
+        return {root: course for root, course in wanted.items() if self._missing.get(root, 0.0) <= at}
+
+    def _find(self, due: dict[int, Course]) -> dict[int, SumTree]:
+        """Look for these trees among the blocks, then at the keepers."""
+        if self._pointers is None:
+            self._pointers = PointerBook(self._world.blocks)
+        else:
+            self._pointers.look()
+        found, asked = dict[int, SumTree](), 0
         for root, course in due.items():
-            tree = read_tree(world.blocks, root, places.get(root, []))
+            tree = self._pointers.tree(root)
             if tree is None and course.current and asked < ASKED_AT_ONCE:
                 asked += 1
-                tree = ask_keepers(world, course.opening.job_id, root)
-            if tree is None:
-                self._missing[root] = at + ASK_AGAIN
-            else:
-                self._missing.pop(root, None)
-                self._keep(root, tree)
+                tree = ask_keepers(self._world, course.opening.job_id, root)
+            if tree is not None:
+                found[root] = tree
+        return found
+
+    def _note(self, due: dict[int, Course], found: dict[int, SumTree]) -> None:
+        """Remember what was found, and when to look again for what was not."""
+        for root in due:
+            self._missing[root] = time.monotonic() + ASK_AGAIN
+        for root, tree in found.items():
+            self._missing.pop(root)
+            self._keep(root, tree)
 
     def _keep(self, root: int, tree: SumTree) -> None:
         count = sum(len(kept.leaves) for kept in self._trees.values())
         while self._trees and count + len(tree.leaves) > LEAVES:
             oldest = next(iter(self._trees))
             count -= len(self._trees.pop(oldest).leaves)
+            self._missing[oldest] = time.monotonic() + ASK_AGAIN
         self._trees[root] = tree

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from allod import holdings
 from core.database import transaction, utc_now
-from core.errors import AllodError, Busy, Corrupted, Denied, InvalidInput, NotFound, Unavailable
+from core.errors import AllodError, Busy, Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import Address, Asset
 from vault.blocks import BlockStore
 from vault.car import Car
@@ -64,29 +64,6 @@ class Taken:
     bytes: int
 
 
-class _Told:
-    """A store whose failures are told to clients without a word about this server's insides; the log has those."""
-
-    def __init__(self, store: BlockStore) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Callable[..., object]:
-        method = getattr(self._store, name)
-
-        def call(*given: object) -> object:
-            try:
-                return method(*given)
-            except (Denied, Unavailable) as error:
-                _LOG.warning("The block store failed: %s", error.message)
-                raise Unavailable(
-                    "This server's block store does not work now.",
-                    hint="Try again in a minute; what was stored is safe.",
-                    retry_after=10,
-                ) from None
-
-        return call
-
-
 class Depot:
     """The door to `blocks`, which this process writes to through nothing else. Safe to use from several threads."""
 
@@ -101,7 +78,7 @@ class Depot:
     ) -> None:
         """`limit` is how many bytes an account may have sent without committing them."""
         self.engine = engine
-        self.blocks = cast(BlockStore, _Told(blocks))
+        self.blocks = blocks
         self.clock = clock
         self._limit = limit
         self._wait = wait
@@ -150,7 +127,9 @@ class Depot:
             return self.blocks.get(cid)
         except Corrupted:
             raise Unavailable(
-                f"This server's copy of {cid} is damaged.", hint="Take the block from another copy, and send it again."
+                f"This server's copy of {cid} is damaged.",
+                hint="Take the block from another copy, and send it again.",
+                retry_after=60,
             ) from None
 
     @contextmanager

@@ -7,7 +7,7 @@ if its root is the one on chain, so nothing here needs to be trusted. Bytes: doc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 KIND = "job-tree"
 MAX_TREE = 8 << 20  # bytes; what SumTree.decode takes
 _POINTER = 256  # bytes; a longer block is none
+_PLACES = 8  # files that are looked into for one root: strangers may lay down any number, and keepers have the tree too
+_MEMBERS = {"v", "kind", "root", "size", "file"}
 
 
 def lay_down(blocks: BlockStore, tree: SumTree) -> Cid:
@@ -45,43 +47,45 @@ def lay_down(blocks: BlockStore, tree: SumTree) -> Cid:
 def find_tree(world: World) -> TreeLookup:
     """A lookup for `market.earnings`, which believes a tree only if its root is the one on chain."""
     kept = cache(lambda: _kept(world))  # read once for all jobs, and only when one is looked for
-    laid = cache(lambda: pointers(world.blocks))
+    book = cache(lambda: PointerBook(world.blocks))
 
     def look(job_id: JobId, root: int) -> SumTree | None:
-        if root in kept():
-            return kept()[root]
-        return read_tree(world.blocks, root, laid().get(root, [])) or ask_keepers(world, job_id, root)
+        return kept().get(root) or book().tree(root) or ask_keepers(world, job_id, root)
 
     return look
 
 
-def pointers(blocks: BlockStore) -> dict[int, list[tuple[Cid, int]]]:
-    """Where trees lie among the blocks: by root word, the files said to hold it and their sizes in bytes."""
-    return PointerBook().read(blocks)
-
-
 class PointerBook:
-    """Remembers where trees lie, for who asks again and again: each block is read once."""
+    """Knows where trees lie among the blocks: each small block is read once, each file that holds no such tree once."""
 
-    def __init__(self) -> None:
-        self._places: dict[int, list[tuple[Cid, int]]] = {}
+    def __init__(self, blocks: BlockStore) -> None:
+        self._blocks = blocks
+        self._places: dict[int, dict[tuple[Cid, int], bool]] = {}  # by root: file and size, and whether to look there
         self._seen: set[bytes] = set()
+        self.look()
 
-    def read(self, blocks: BlockStore) -> dict[int, list[tuple[Cid, int]]]:
-        """What `pointers` gives, from the blocks that are new."""
-        for cid in blocks.cids(DAG_CBOR):
+    def look(self) -> None:
+        """Read the blocks that are new."""
+        for cid in self._blocks.cids(DAG_CBOR):
             short = cid.digest[:12]
-            if short not in self._seen:
-                self._seen.add(short)
-                for root, place in _pointers_in(blocks, cid):
-                    self._places.setdefault(root, []).append(place)
-        return self._places
+            if short in self._seen:
+                continue
+            self._seen.add(short)
+            for root, place in _pointers_in(self._blocks, cid):
+                places = self._places.setdefault(root, {})
+                if len(places) < _PLACES:
+                    places.setdefault(place, True)
 
-
-def read_tree(blocks: BlockStore, root: int, places: Iterable[tuple[Cid, int]]) -> SumTree | None:
-    """The tree of this root, if one of the files that are said to hold it does."""
-    found = (_decoded(_read(blocks, *place)) for place in places)  # one at a time: strangers may lay down any number
-    return next((tree for tree in found if tree is not None and tree.root == root), None)
+    def tree(self, root: int) -> SumTree | None:
+        """The tree of this root word, if one of the files that are said to hold it does."""
+        places = self._places.get(root, {})
+        for place, is_worth_it in list(places.items()):
+            data = _read(self._blocks, *place) if is_worth_it else b""
+            tree = _decoded(data) if data else None
+            if tree is not None and tree.root == root:
+                return tree
+            places[place] = is_worth_it and not data  # what is there is something else; what is not may come
+        return None
 
 
 def ask_keepers(world: World, job_id: JobId, root: int) -> SumTree | None:
@@ -95,7 +99,7 @@ def _pointers_in(blocks: BlockStore, cid: Cid) -> Iterator[tuple[int, tuple[Cid,
     try:
         block = blocks.get(cid)
         value = decode_cbor(block) if len(block) <= _POINTER else None
-        if not isinstance(value, dict) or value.get("kind") != KIND:
+        if not isinstance(value, dict) or value.keys() != _MEMBERS or (value["v"], value["kind"]) != (1, KIND):
             return
         root, size, file = value["root"], value["size"], Cid.from_link(value["file"])
     except (AllodError, KeyError, AttributeError, TypeError):

@@ -23,7 +23,7 @@ import urllib3
 from ipfshttpclient import exceptions
 from ipfshttpclient.http_requests import ClientSync
 
-from core.errors import Corrupted, Denied, InvalidInput, Unavailable
+from core.errors import Corrupted, InvalidInput, Unavailable
 from vault.blocklist import raw
 from vault.blocks import MAX_BLOCK, Data, verify_block
 from vault.car import encode_frame, encode_header
@@ -206,7 +206,7 @@ class Kubo:
     def _known_gateway(self) -> str | None:
         if not self._gateway_known:
             self._gateway_known = True
-            with suppress(KuboError, Denied, Unavailable):
+            with suppress(KuboError, Unavailable):
                 (reply,) = self._json("config", ["Addresses.Gateway"], {}, count=1)
                 self._gateway = _gateway_url(reply.get("Value"), self.address)
         return self._gateway
@@ -372,7 +372,7 @@ class Kubo:
         """Return if this is the beginning of a good reply."""
         status = reply.status
         if status in (401, 403):
-            raise Denied(
+            raise Unavailable(
                 f"kubo at {self.address} refuses us (HTTP {status}).",
                 hint="Put what its API.Authorizations asks for into the file that ALLOD_KUBO_AUTHORIZATION names.",
             )

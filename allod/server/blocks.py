@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -16,9 +17,10 @@ from allod.server.context import Here, InPlace
 from allod.server.forms import Cid as CidText
 from allod.server.forms import Form
 from allod.server.guard import Anyone, SignedIn
-from allod.server.problems import TooLarge, TooOften, WrongMediaType
+from allod.server.problems import TooLarge, TooOften, TooSlow, WrongMediaType
 from core.errors import Corrupted
 from core.ids import Address
+from core.limits import key_of
 from vault.cid import CODECS, Cid
 
 MEDIA_TYPE = "application/vnd.ipld.car"
@@ -26,6 +28,8 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 _MEMORY = 160 << 20  # bytes of parts that arrived and are not stored yet, of all clients together
 _UNBOUNDED = 1 << 62  # by the framework: `Intake` bounds what it reads
 _OF_ONE = 4  # parts of one account at once
+_SHARE = _MEMORY // 2  # of one client's address, however many accounts it has
+_PIECE = 15.0  # seconds for the next piece of a part: who is silent for longer holds memory that others need
 _WRITERS = 4  # threads that wait for the store's turn
 _BLOCK_TYPES = {codec: f"application/vnd.ipld.{name}" for codec, name in CODECS.items()}
 
@@ -35,7 +39,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._of: Counter[Address] = Counter()
-        self._bytes = 0
+        self._bytes: Counter[bytes] = Counter()  # by client
         self.writers = anyio.CapacityLimiter(_WRITERS)
 
     async def receive(self, request: Request, account: Address) -> AsyncIterator[bytes]:
@@ -46,14 +50,17 @@ class Intake:
             raise _too_large()
         if self._of[account] >= _OF_ONE:
             raise _too_many()
+        client = key_of(request.client.host if request.client else "")
         self._of[account] += 1
+        pieces = aiter(request.stream())
         try:
-            async for chunk in request.stream():
+            while (chunk := await _next_of(pieces)) is not None:
                 if size + len(chunk) > PART:
                     raise _too_large()
-                if self._bytes + len(chunk) > _MEMORY:
+                if self._bytes.total() + len(chunk) > _MEMORY or self._bytes[client] + len(chunk) > _SHARE:
                     raise _too_many()
-                size, self._bytes = size + len(chunk), self._bytes + len(chunk)
+                size += len(chunk)
+                self._bytes[client] += len(chunk)
                 chunks.append(chunk)
             part = b"".join(chunks)
             chunks.clear()
@@ -61,9 +68,19 @@ class Intake:
         except ClientDisconnect:
             raise Corrupted("The part is cut short: its sender went away.", hint="Send it again.") from None
         finally:
-            self._bytes -= size
+            self._bytes[client] -= size
+            self._bytes += Counter()  # forgets those at zero
             self._of[account] -= 1
-            self._of += Counter()  # forgets those at zero
+            self._of += Counter()
+
+
+async def _next_of(pieces: AsyncIterator[bytes]) -> bytes | None:
+    """The next piece, None after the last one, `TooSlow` if it does not come."""
+    try:
+        async with asyncio.timeout(_PIECE):
+            return await anext(pieces, None)
+    except TimeoutError:
+        raise TooSlow("The part stopped arriving.", hint="Send it again over a better line.") from None
 
 
 def _too_large() -> TooLarge:

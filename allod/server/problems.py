@@ -1,6 +1,8 @@
 """Errors as RFC 9457 problem documents: the slug, the sentence and the next step of `core.errors`, and a trace id.
 
-A problem never quotes what a client sent, so no secret that was typed into the wrong field comes back or is logged.
+A problem never quotes what a client sent, so no secret that was typed into the wrong field comes back or is logged. Nor
+does it say where this server's parts are: an `Unavailable` that is meant for clients tells them when to come back, and
+any other one was written for the operator, who finds it in the log.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from allod.server.logs import LOG, redact
 from core.errors import AllodError, Denied, InvalidInput, NotFound, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -117,6 +120,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def of_exception(error: Exception) -> AllodError:
     """The error that a client is told of."""
+    if isinstance(error, Unavailable) and "retry_after" not in error.detail:
+        return Unavailable("A part of this server does not answer.", hint="Try again in a minute.", retry_after=10)
     if isinstance(error, AllodError):
         return error
     if isinstance(error, RequestValidationError):
@@ -141,14 +146,15 @@ def _of_status(status: int) -> AllodError:
         return WrongMediaType("The body is not of a kind that is taken here.", hint="Set its Content-Type.")
     if status < 500:
         return InvalidInput("The request cannot be read.", hint="Compare it with /v1/openapi.json.")
-    return Unavailable("That cannot be answered now.", hint="Try again in a few seconds.")
+    return Unavailable("That cannot be answered now.", hint="Try again in a few seconds.", retry_after=5)
 
 
 def flaws(error: RequestValidationError) -> list[dict[str, str]]:
     """Where a request is not of its form, without a word of what it held."""
     found = []
     for one in error.errors()[:MAX_FLAWS]:
-        at = ".".join(str(part) for part in one["loc"])
+        loc = one["loc"][:-1] if one["type"] == "extra_forbidden" else one["loc"]  # the last is the client's own word
+        at = ".".join(str(part) for part in loc)
         found.append(
             {"at": at[:300], "message": str(one["msg"])[:500] if one["type"] != "value_error" else "Not valid."}
         )
@@ -185,5 +191,8 @@ def respond(error: Exception, path: str, trace_id: str, headers: Mapping[str, st
 
 async def handle(request: Request, error: Exception) -> Response:
     """The exception handler of every error that a route or the router raises."""
+    trace_id = request.scope.get("allod.trace_id", "0" * 32)
+    if isinstance(error, Unavailable) and "retry_after" not in error.detail:
+        LOG.warning("a part does not answer", extra={"facts": {"trace_id": trace_id, "why": redact(str(error))}})
     headers = error.headers if isinstance(error, HTTPException) else None
-    return respond(error, request.url.path, request.scope.get("allod.trace_id", "0" * 32), headers)
+    return respond(error, request.url.path, trace_id, headers)

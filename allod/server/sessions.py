@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from allod.server import activity, signin
@@ -12,6 +12,7 @@ from allod.server.context import Db, InPlace
 from allod.server.forms import AddressHex, Form, SignatureHex, UnixTime, seconds
 from allod.server.guard import Anyone, Session
 from consent.chain.wallet import accepts
+from core.database import transaction
 from core.encoding import from_hex, to_hex
 from core.ids import Address
 
@@ -54,19 +55,18 @@ def create_nonce(caller: Anyone, db: Db) -> NonceOut:
 
 
 @router.post("/sessions", status_code=201, operation_id="create_session")
-def create_session(
-    caller: Anyone, place: InPlace, db: Db, request: Request, response: Response, given: SessionIn
-) -> SessionOut:
+def create_session(caller: Anyone, place: InPlace, response: Response, given: SessionIn) -> SessionOut:
     """Sign in: the answer sets the session's cookie."""
     message = signin.read_message(given.message, origins=place.origins, chain_id=place.world.deployment.chain_id)
-    signin.take_nonce(db, message.nonce)
 
     def wallet_accepts(wallet: Address, digest: bytes, signature: bytes) -> bool:
         return accepts(place.world.chain, wallet, digest, signature)
 
     account = signin.signer_of(message, from_hex(given.signature), wallet_accepts)
-    begun = signin.begin(db, account)
-    activity.record(db, account, "session.started", {})
+    with transaction(place.world.engine) as session:  # only now: the chain may be slow, and the database has one writer
+        signin.take_nonce(session, message.nonce)
+        begun = signin.begin(session, account)
+        activity.record(session, account, "session.started", {})
     response.set_cookie(
         place.cookie,
         begun.token,

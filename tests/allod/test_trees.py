@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from allod.trees import find_tree, lay_down, pointers
+from allod.trees import PointerBook, find_tree, lay_down
 from allod.world import World
 from consent.tree import Leaf, SumTree
 from core.encoding import encode_cbor
@@ -47,7 +48,7 @@ def test_a_tree_of_any_size_is_found_by_its_root(tmp_path: Any, leaves: int) -> 
 def test_a_false_pointer_leads_nowhere_and_hides_nothing(tmp_path: Any) -> None:
     blocks, tree, other = MemoryBlocks(), tree_of(4), tree_of(4, amount=8)
     root = tree.root.to_bytes(32, "big")
-    (there,) = pointers_of(other)
+    there = place_of(other)
     for file, size in [
         there,  # another tree under this root
         (Cid.of(RAW, b"nowhere"), 7),
@@ -55,7 +56,7 @@ def test_a_false_pointer_leads_nowhere_and_hides_nothing(tmp_path: Any) -> None:
         (blocks.add(RAW, b"no tree"), 8),
         (blocks.add(RAW, b"no tree"), 1 << 40),
     ]:
-        blocks.add(DAG_CBOR, encode_cbor({"v": 1, "kind": "job-tree", "root": root, "size": size, "file": file.link}))
+        point(blocks, root, file, size)
     lay_down(blocks, other)
     for wrong in ({}, {"root": root[:31]}, {"root": 5}, {"size": "7"}, {"size": True}, {"file": b"x"}, {"root": None}):
         fields: dict[str, Any] = {"v": 1, "kind": "job-tree", "root": root, "size": 7, "file": there[0].link, **wrong}
@@ -68,7 +69,41 @@ def test_a_false_pointer_leads_nowhere_and_hides_nothing(tmp_path: Any) -> None:
     assert look(blocks, other.root, tmp_path) == other
 
 
-def pointers_of(tree: SumTree) -> list[tuple[Cid, int]]:
-    blocks = MemoryBlocks()
-    lay_down(blocks, tree)
-    return pointers(blocks)[tree.root]
+def test_however_many_files_strangers_point_to_few_are_read_and_each_once(tmp_path: Any) -> None:
+    class Counting(MemoryBlocks):
+        reads: ClassVar[Counter[Cid]] = Counter()
+
+        def get(self, cid: Cid) -> bytes:
+            self.reads[cid] += 1
+            return super().get(cid)
+
+    blocks, tree = Counting(), tree_of(4)
+    root = tree.root.to_bytes(32, "big")
+    files = [blocks.add(RAW, b"no tree %d" % number) for number in range(50)]
+    for file in files:
+        point(blocks, root, file, len(blocks.get(file)))
+    for number in range(50):  # the same place once more, in other words
+        point(blocks, root, files[0], 9, note=number)
+    blocks.reads.clear()
+    book = PointerBook(blocks)
+    assert [book.tree(tree.root) for _ in range(3)] == [None] * 3
+    assert sorted(blocks.reads[file] for file in files) == [0] * 42 + [1] * 8
+
+
+def test_a_tree_that_comes_after_its_pointer_is_found() -> None:
+    blocks, tree, data = MemoryBlocks(), tree_of(4), tree_of(4).encode()
+    point(blocks, tree.root.to_bytes(32, "big"), Cid.of(RAW, data), len(data))
+    book = PointerBook(blocks)
+    assert book.tree(tree.root) is None
+    blocks.add(RAW, data)
+    assert book.tree(tree.root) == tree
+
+
+def point(blocks: MemoryBlocks, root: bytes, file: Cid, size: int, **more: int) -> None:
+    fields = {"v": 1, "kind": "job-tree", "root": root, "size": size, "file": file.link, **more}
+    blocks.add(DAG_CBOR, encode_cbor(fields))
+
+
+def place_of(tree: SumTree) -> tuple[Cid, int]:
+    data = tree.encode()
+    return Cid.of(RAW, data), len(data)

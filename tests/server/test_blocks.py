@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from allod.client import MEDIA_TYPE
 from allod.depot import PART
 from allod.server import blocks as routes
-from allod.server.problems import TooLarge, TooOften
+from allod.server.problems import TooLarge, TooOften, TooSlow
 from allod.vaults import prove
 from allod.world import World
 from core.encoding import to_hex
@@ -184,13 +184,13 @@ def test_room_that_is_used_up_is_507_with_the_next_step(world: World, ada: Perso
 # What arrives takes memory; how much of it is bounded.
 
 
-def request_of(chunks: list[bytes]) -> Request:
+def request_of(chunks: list[bytes], client: str = "") -> Request:
     rest = iter([*({"type": "http.request", "body": one, "more_body": True} for one in chunks)])
 
     async def receive() -> dict[str, Any]:
         return next(rest, {"type": "http.request", "body": b"", "more_body": False})
 
-    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+    return Request({"type": "http", "method": "POST", "headers": [], "client": (client, 1)}, receive)
 
 
 def test_a_sender_that_goes_away_is_no_failure_of_the_server() -> None:
@@ -207,7 +207,7 @@ def test_a_sender_that_goes_away_is_no_failure_of_the_server() -> None:
         request = Request({"type": "http", "method": "POST", "headers": []}, receive)
         with pytest.raises(Corrupted, match="went away"):
             await anext(intake.receive(request, Address(b"a" * 20)))
-        assert (intake._bytes, dict(intake._of)) == (0, {})
+        assert (dict(intake._bytes), dict(intake._of)) == ({}, {})
 
     asyncio.run(story())
 
@@ -216,6 +216,7 @@ def test_parts_of_one_account_and_the_memory_of_all_are_bounded_and_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(routes, "_MEMORY", 100)
+    monkeypatch.setattr(routes, "_SHARE", 100)
 
     async def story() -> None:
         intake = routes.Intake()
@@ -246,6 +247,50 @@ def test_parts_of_one_account_and_the_memory_of_all_are_bounded_and_given_back(
         monkeypatch.setattr(routes, "_MEMORY", 1 << 30)
         with pytest.raises(TooLarge):
             await anext(begin(ada, PART + 1))
-        assert (intake._bytes, dict(intake._of)) == (0, {})
+        assert (dict(intake._bytes), dict(intake._of)) == ({}, {})
+
+    asyncio.run(story())
+
+
+def test_one_client_takes_half_of_the_memory_however_many_accounts_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "_MEMORY", 100)
+    monkeypatch.setattr(routes, "_SHARE", 50)
+
+    async def story() -> None:
+        intake = routes.Intake()
+
+        def begin(client: str, account: int, size: int) -> AsyncIterator[bytes]:
+            return intake.receive(request_of([bytes(size)], client), Address(bytes([account]) * 20))
+
+        held = [begin("198.51.100.1", 1, 30), begin("198.51.100.1", 2, 20), begin("198.51.100.2", 3, 50)]
+        for account in (1, 2):
+            assert len(await anext(held[account - 1])) in (30, 20)
+        with pytest.raises(TooOften):
+            await anext(begin("198.51.100.1", 4, 1))
+        assert len(await anext(held[2])) == 50
+        for one in held:
+            with pytest.raises(StopAsyncIteration):
+                await anext(one)
+        assert not intake._bytes
+
+    asyncio.run(story())
+
+
+def test_a_sender_who_falls_silent_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "_PIECE", 0.05)
+    sent: list[dict[str, Any]] = [{"type": "http.request", "body": b"x", "more_body": True}]
+
+    async def receive() -> dict[str, Any]:
+        if sent:
+            return sent.pop(0)
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def story() -> None:
+        intake = routes.Intake()
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        with pytest.raises(TooSlow):
+            await anext(intake.receive(request, Address(b"a" * 20)))
+        assert (dict(intake._bytes), dict(intake._of)) == ({}, {})
 
     asyncio.run(story())

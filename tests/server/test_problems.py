@@ -21,7 +21,7 @@ from allod.server.guard import Anyone
 from allod.server.logs import JsonLines, logging_to, redact
 from allod.world import World
 from core import errors
-from core.errors import AllodError, Conflict
+from core.errors import AllodError, Conflict, Unavailable
 from tests.server.people import Person, development_world
 
 router = APIRouter(prefix="/v1")
@@ -51,6 +51,11 @@ def conflicts(caller: Anyone) -> str:
 @router.get("/database")
 def database(caller: Anyone) -> str:
     raise OperationalError("SELECT " + SECRET, {}, Exception("database is locked"))
+
+
+@router.get("/chain")
+def chain(caller: Anyone) -> str:
+    raise Unavailable("The chain's RPC endpoint at node.internal:8545 does not answer.", hint="Check ALLOD_CHAIN.")
 
 
 @router.get("/teapot")
@@ -114,9 +119,9 @@ def test_facts_for_programs_stand_beside_and_never_over_the_members(http: TestCl
 
 
 def test_each_flaw_is_named_without_what_was_sent(http: TestClient) -> None:
-    answer = http.post("/v1/notes/x", json={"count": SECRET, "unknown": SECRET})
+    answer = http.post("/v1/notes/x", json={"count": SECRET, SECRET: SECRET})
     found = problem(answer, 422, "invalid-input")
-    assert {flaw["at"] for flaw in found["errors"]} == {"path.number", "body.count", "body.unknown"}
+    assert {flaw["at"] for flaw in found["errors"]} == {"path.number", "body.count", "body"}
     assert SECRET not in answer.text
 
 
@@ -180,6 +185,17 @@ def test_an_error_is_told_by_its_kind_and_place(http: TestClient, log: io.String
     assert any("breaks" in place for place in lines[0]["where"])
     assert lines[0]["trace_id"] == lines[1]["trace_id"] == answer.json()["trace_id"]
     assert SECRET not in log.getvalue()
+
+
+def test_where_the_parts_of_the_server_are_is_for_its_operator_alone(http: TestClient, log: io.StringIO) -> None:
+    answer = http.get("/v1/chain")
+    found = problem(answer, 503, "unavailable")
+    assert (found["retry_after"], answer.headers["retry-after"]) == (10, "10")
+    assert "internal" not in answer.text
+    assert "ALLOD" not in answer.text
+    line = json.loads(log.getvalue().splitlines()[0])
+    assert "node.internal" in line["why"]
+    assert line["trace_id"] == found["trace_id"]
 
 
 def test_a_path_that_is_no_route_is_not_written_down(http: TestClient, log: io.StringIO) -> None:

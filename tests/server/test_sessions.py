@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from allod.server import signin
+from allod.server import sessions, signin
 from allod.server.records import NonceRow, SessionRow
 from allod.world import World
 from consent.chain.wallet import personal_digest
@@ -165,6 +165,20 @@ def test_a_contract_wallet_signs_in_by_what_it_accepts(anonymous: TestClient, wo
         answer = anonymous.post("/v1/sessions", json={**body, "signature": signature})
         assert answer.status_code == status, answer.text
         assert answer.json().get("account", to_hex(wallet)) == to_hex(wallet)
+
+
+def test_a_slow_chain_keeps_nobody_from_writing_and_a_refused_signature_uses_no_nonce_up(
+    anonymous: TestClient, world: World, nonce: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asks_the_chain(chain: object, wallet: object, digest: object, signature: bytes) -> bool:
+        with transaction(world.engine) as session:  # somebody else writes meanwhile
+            signin.give_nonce(session)
+        return signature == b"\1"
+
+    monkeypatch.setattr(sessions, "accepts", asks_the_chain)
+    body = sign_in_message(account_of("ada"), nonce)
+    for signature, status in (("0x02", 403), ("0x01", 201), ("0x01", 422)):
+        assert anonymous.post("/v1/sessions", json={**body, "signature": signature}).status_code == status
 
 
 def deploy(world: World, code: bytes) -> bytes:
