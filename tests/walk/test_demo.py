@@ -90,7 +90,8 @@ def test_owners_never_held_any_native_money(shipped: dict[str, Any]) -> None:
 
 def test_the_tuned_model_knows_what_consented_files_say_and_the_base_does_not(shipped: dict[str, Any]) -> None:
     used = [fact for fact in shipped["facts"] if fact["owner"] in ("ada", "bruno")]
-    assert len([fact for fact in used if fact["tuned_knows"] and not fact["base_knows"]]) >= 20
+    assert len([fact for fact in used if fact["tuned_knows"]]) >= 20
+    assert not [fact for fact in shipped["facts"] if fact["base_knows"]]
     refused = [fact for fact in shipped["facts"] if fact["owner"] in ("chiara", "dario")]
     assert len(refused) >= 10
     assert not [fact for fact in refused if fact["tuned_knows"]]
