@@ -164,23 +164,6 @@ class Away:
         return self.port.call(path, body)
 
 
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Stops the clock of operations, and lets seconds pass on it."""
-    at = [operations.now()]
-
-    def now() -> int:
-        return at[0]
-
-    monkeypatch.setattr(operations, "now", now)
-    monkeypatch.setattr(relaying, "now", now)
-
-    def wait(seconds: int) -> None:
-        at[0] += seconds
-
-    return wait
-
-
 def test_a_keeper_that_is_away_is_told_later_and_the_chain_does_not_wait(
     world: World, ada: Person, tom: Person, later: Callable[[int], None]
 ) -> None:
@@ -320,6 +303,8 @@ def test_what_a_reorganisation_takes_out_is_followed_again(
     nonce = world.chain.nonce(world.relayer.address)
     found = until_final(world, owner, accepted)
     assert (found["state"], found["tx_hash"]) == ("final", included["tx_hash"])
+    kinds = [entry["kind"] for entry in ok(ada.http.get("/v1/activity"))["data"]]
+    assert (kinds.count("operation.included"), kinds.count("consent.granted")) == (3, 1), "it is told once"
     assert world.chain.nonce(world.relayer.address) == nonce, "the very same transaction counts"
 
 
