@@ -143,6 +143,19 @@ def test_a_catalogue_of_the_version_before_stays_and_waits_for_its_terms(engine:
     assert [row.title for row in Catalogue(engine).page(Wanted(), after=None, at_most=2)] == ["Notes"]
 
 
+def test_what_the_version_before_had_included_is_not_told_again(engine: Engine) -> None:
+    states = ("accepted", "included", "final")
+    with transaction(engine) as session:
+        for state in states:
+            accept = {"effect": state, "state": operations.State(state)}
+            operations.accept(session, Settings(), OWNER, "register", {}, {}, **accept)
+    schema.downgrade(engine, "0007_jobs")
+    schema.upgrade(engine)
+    with transaction(engine) as session:
+        found = [operations.of_effect(session, state) for state in states]
+    assert [row and row.told for row in found] == [False, True, True]
+
+
 def test_pages_and_filters_are_the_same_in_either_database(engine: Engine) -> None:
     catalogue = Catalogue(engine)
     for number in range(6):
