@@ -19,7 +19,7 @@ from consent.market.earnings import Earning, EarningState, earnings
 from consent.market.lanes import Course, courses
 from consent.tree import SumTree
 from consent.typed import keccak
-from core.errors import Conflict
+from core.errors import Conflict, NotFound
 from core.ids import NOBODY, Address, ConsentId, JobId
 
 if TYPE_CHECKING:
@@ -113,10 +113,15 @@ class ChainView:
         return found
 
     def leaves(self, places: Sequence[tuple[JobId, int]]) -> list[Earning]:
-        """The leaves at these places of their jobs' trees in force, as claimable; `Conflict` where one is not known."""
+        """The leaves at these places of their jobs' trees in force, as claimable.
+
+        `NotFound` where a tree is not known now, `Conflict` where the chain has no such job, or its tree no such leaf.
+        """
         snapshot, out = self.now(), []
         for job_id, index in places:
             course, tree = snapshot.by_id.get(job_id), snapshot.trees.get(job_id)
+            if course is not None and tree is None:
+                raise NotFound("The tree of a job whose payment was to be claimed is not known.")
             if course is None or tree is None or index >= len(tree.leaves):
                 raise Conflict("A job whose payment was to be claimed is not on the chain any more.")
             out.append(Earning(course, tree, index, EarningState.CLAIMABLE, None))

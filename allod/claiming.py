@@ -18,7 +18,7 @@ from core.errors import Conflict, NotFound
 from core.ids import NOBODY, Address, JobId
 
 if TYPE_CHECKING:
-    pass
+    from allod.world import World
 
 MOST = 8 * CLAIMS  # payments of one operation; what is left is claimed by the next
 
@@ -76,7 +76,7 @@ def choose(view: ChainView, payee: Address, job_ids: Sequence[JobId]) -> list[Ea
     return ready
 
 
-def accept_claim(session: Session, payee: Address, ready: Sequence[Earning]) -> OperationRow:
+def accept_claim(world: World, session: Session, payee: Address, ready: Sequence[Earning]) -> OperationRow:
     """Have it paid out; `Conflict` while another claim of this account is under way."""
     some = ready[:MOST]
     act = {"leaves": [[to_hex(one.job_id), one.index] for one in some]}
@@ -85,7 +85,8 @@ def accept_claim(session: Session, payee: Address, ready: Sequence[Earning]) -> 
         "amount": str(sum(one.amount for one in some)),
         "left": len(ready) - len(some),
     }
-    row, is_new = operations.accept(session, payee, "claim", act, about, effect=f"claim {to_hex(payee)}")
+    effect = f"claim {to_hex(payee)}"
+    row, is_new = operations.accept(session, world.settings, payee, "claim", act, about, effect=effect)
     if not is_new:
         hint = "Wait until it is final, then claim the rest."
         raise Conflict("A claim of yours is under way.", hint=hint, operation=row.id)

@@ -121,7 +121,7 @@ def check_register(world: World, listing: Listing, signature: bytes) -> bytes:
     return digest
 
 
-def accept_register(session: Session, listing: Listing, digest: bytes, signature: bytes) -> OperationRow:
+def accept_register(world: World, session: Session, listing: Listing, digest: bytes, signature: bytes) -> OperationRow:
     """Have it put on chain; afterwards it is listed."""
     publication = listing.publication
     remember(session, publication_row(listing))
@@ -133,7 +133,8 @@ def accept_register(session: Session, listing: Listing, digest: bytes, signature
         "cid": str(listing.cid),
     }
     about = {"asset": act["asset"], "terms": act["terms"], "title": str(listing.card["title"])}
-    row, _ = operations.accept(session, listing.owner, "register", act, about, effect=f"register {to_hex(digest)}")
+    effect = f"register {to_hex(digest)}"
+    row, _ = operations.accept(session, world.settings, listing.owner, "register", act, about, effect=effect)
     return row
 
 
@@ -216,7 +217,7 @@ def _check_standing(world: World, consent: Consent) -> None:
         raise Conflict(reasons[0] if reasons else "It was granted before.", hint="Sign a new consent.")
 
 
-def accept_consent(session: Session, checked: Checked, request_id: str | None) -> OperationRow:
+def accept_consent(world: World, session: Session, checked: Checked, request_id: str | None) -> OperationRow:
     """List the consent, answer the request, and have a named one granted; an offer needs nothing more."""
     consent, owner = checked.consent, checked.consent.owner
     _hold(session, owner)
@@ -253,7 +254,9 @@ def accept_consent(session: Session, checked: Checked, request_id: str | None) -
         state, kind = operations.State.ACCEPTED, "grant"
         about["grantee"] = to_hex(consent.grantee)
         act = {"consent": to_hex(consent.encode()), "signature": to_hex(checked.signature)}
-    operation, _ = operations.accept(session, owner, kind, act, about, effect=checked.effect, state=state)
+    operation, _ = operations.accept(
+        session, world.settings, owner, kind, act, about, effect=checked.effect, state=state
+    )
     return operation
 
 
@@ -262,13 +265,17 @@ def accept_consent(session: Session, checked: Checked, request_id: str | None) -
 
 @dataclass(frozen=True)
 class CheckedRevocation:
-    """A revocation that its owner signed; `consents` and `holders` spell a Revoke's ids out."""
+    """A revocation that its owner signed; `consents` and `holders` spell a Revoke's ids out.
+
+    `ends_known` says that it ends a consent which is known here, and which nothing ended yet.
+    """
 
     message: Revocation
     signature: bytes
     digest: bytes
     consents: tuple[Consent, ...] = ()
     holders: tuple[Address, ...] = ()
+    ends_known: bool = False
 
     @property
     def kind(self) -> str:
@@ -306,7 +313,8 @@ def check_revocation(
         raise Denied("This revocation is another owner's.", hint="Sign in as the owner that it names.")
     digest = message.digest(market.chain_id, market.token.address)
     check_signed(market, account, digest, signature, "this revocation", market.token.address)
-    checked = CheckedRevocation(message, signature, digest, consents, holders)
+    ends_known = _ends_known(world, session, message, consents, holders)
+    checked = CheckedRevocation(message, signature, digest, consents, holders, ends_known)
     if isinstance(message, RevokeAll) and operations.of_effect(session, checked.effect) is None:
         epoch = int(market.token.read("epochs", account))
         if message.epoch != epoch:
@@ -315,6 +323,30 @@ def check_revocation(
                 hint="Sign it for your current epoch: what it would end has ended if yours is higher.",
             )
     return checked
+
+
+def _ends_known(
+    world: World,
+    session: Session,
+    message: Revocation,
+    consents: tuple[Consent, ...],
+    holders: tuple[Address, ...],
+) -> bool:
+    """Whether it ends a consent that was signed for here: each counts until it has ended, made-up ones never."""
+    market, known = world.market, set(signed_by(session, message.owner))
+    if isinstance(message, Revoke):
+        over = (TokenStatus.BURNED,)
+        unless = {True: (*over, TokenStatus.NEVER_MINTED), False: over}  # an offer has a token for whoever is made up
+        pairs = [pair for pair in zip(consents, holders, strict=True) if pair[0] in known]
+        return any(granting.status(market, one, holder) not in unless[one.is_offer] for one, holder in pairs)
+    if isinstance(message, RevokeAll):
+        return any(one.epoch == message.epoch for one in known)
+    named = [one for one in known if one.word == message.word and message.mask >> one.bit & 1]
+    if not named:
+        return False
+    epoch = int(market.token.read("epochs", message.owner))
+    revoked = int(market.token.read("revoked_words", message.owner, message.word))
+    return any(one.epoch == epoch and not revoked >> one.bit & 1 for one in named)
 
 
 def accept_revocation(world: World, session: Session, checked: CheckedRevocation) -> OperationRow:
@@ -331,5 +363,15 @@ def accept_revocation(world: World, session: Session, checked: CheckedRevocation
         "holders": [to_hex(holder) for holder in checked.holders],
     }
     about = {"needed": committee.n - committee.t + 1}
-    row, _ = operations.accept(session, owner, checked.kind, act, about, effect=checked.effect, keepers=keepers)
+    row, _ = operations.accept(
+        session,
+        world.settings,
+        owner,
+        checked.kind,
+        act,
+        about,
+        effect=checked.effect,
+        keepers=keepers,
+        from_reserve=checked.ends_known,
+    )
     return row

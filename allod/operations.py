@@ -2,7 +2,8 @@
 
 accepted → sent → included → final, or failed with a problem. Promises: an operation that was answered for is in the
 database; each change of its state is one conditional update together with its entry in the activity log, so of several
-relays one makes it; one effect has one operation that is alive, however often it is asked for.
+relays one makes it; one effect has one operation that is alive, however often it is asked for. An account costs nothing
+and the server pays the gas: what it accepted within a day is counted here, and bounded for each account and for all.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Integer, LargeBinary, String, select, update
+from sqlalchemy import JSON, BigInteger, ColumnElement, Integer, LargeBinary, String, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from allod.server import activity
@@ -21,7 +22,11 @@ from core.database import Base, inserting
 from core.encoding import to_hex
 from core.errors import AllodError, Conflict, NotFound
 from core.ids import Address
+from core.settings import Settings
 
+DAY = 86_400
+MAX_OPEN = 50  # of one account
+SOON = 60  # seconds after which some that are open may have ended
 _Number = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by themselves only in this type
 
 
@@ -43,9 +48,10 @@ class OperationRow(Base):
     """One operation. Times are Unix seconds.
 
     `act` is what the relay needs to do it, `about` what its account is told, `effect` what it brings about while it is
-    alive. `keepers` lists who stored a revocation; `untold` says that some are still to be asked, `ask_due` when, and
-    `asked` how often they were. `sent` has one {tx_hash, block, block_hash} for each transaction, the last two null
-    while no block has it. `due` is when to send it next, `tries` how often it had to be put off.
+    alive, or has failed and may still come about. `told` says that activity logs have what it brought about. `keepers`
+    lists who stored a revocation; `untold` says that some are still to be asked, `ask_due` when, and `asked` how often
+    they were. `sent` has one {tx_hash, block, block_hash} for each transaction, the last two null while no block has
+    it. `due` is when to send it next, `tries` how often it had to be put off.
     """
 
     __tablename__ = "operations"
@@ -63,10 +69,11 @@ class OperationRow(Base):
     asked: Mapped[int] = mapped_column(default=0)
     ask_due: Mapped[int] = mapped_column(BigInteger, default=0)
     sent: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    told: Mapped[bool] = mapped_column(default=False)
     problem: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     tries: Mapped[int] = mapped_column(default=0)
     due: Mapped[int] = mapped_column(BigInteger, default=0)
-    created: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[int] = mapped_column(BigInteger, index=True)
     changed: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -77,6 +84,7 @@ def now() -> int:
 
 def accept(
     session: Session,
+    settings: Settings,
     account: Address,
     kind: str,
     act: Mapping[str, Any],
@@ -85,10 +93,12 @@ def accept(
     effect: str,
     keepers: Sequence[Mapping[str, Any]] = (),
     state: State = State.ACCEPTED,
+    from_reserve: bool = False,
 ) -> tuple[OperationRow, bool]:
     """The operation for this effect: a new one, or the one that is alive already; and whether it is new.
 
-    It stands when the session's transaction does. An effect that another account asked for is a `Conflict`.
+    It stands when the session's transaction does. An effect that another account asked for is a `Conflict`, a new one
+    beyond what is relayed `TooOften`; `from_reserve` has as much again.
     """
     at = now()
     row = OperationRow(
@@ -104,6 +114,7 @@ def accept(
         asked=0,
         ask_due=0,
         sent=[],
+        told=False,
         tries=0,
         due=0,
         created=at,
@@ -115,19 +126,43 @@ def accept(
         raise Conflict("Another account asked for the same before.", hint="Sign a message of your own.")
     is_new = found.id == row.id
     if is_new:
+        _require_room(session, settings, found, 2 if from_reserve else 1)
         _record(session, found, state)
     return found, is_new
+
+
+def _require_room(session: Session, settings: Settings, row: OperationRow, times: int) -> None:
+    """`TooOften` where it goes beyond what is relayed. (Those accepted at the same moment do not see each other.)"""
+    mine, day = OperationRow.account == row.account, OperationRow.created > row.created - DAY
+    waiting = (mine, OperationRow.state.in_(OPEN))
+    _require(session, waiting, MAX_OPEN * times, "operations of yours are under way.", SOON)
+    _require(session, (mine, day), settings.relayed_of_one * times, "operations of yours were taken within a day.")
+    relayed = (day, OperationRow.kind != "offer")
+    _require(session, relayed, settings.relayed_of_all * times, "operations of all accounts were taken within a day.")
+
+
+def _require(
+    session: Session, where: tuple[ColumnElement[bool], ...], limit: int, what: str, wait: int | None = None
+) -> None:
+    count, oldest = session.execute(select(func.count(), func.min(OperationRow.created)).where(*where)).one()
+    if count <= limit:
+        return
+    from allod.server.problems import TooOften  # here: commands read these tables and need no web framework
+
+    wait = wait or max(1, oldest + DAY - now())
+    hint = f"Ask again in {wait} seconds. Revocations of what was granted or offered here have room of their own."
+    raise TooOften(f"{limit} {what}", hint=hint, retry_after=wait)
 
 
 def advance(session: Session, row: OperationRow, state: State, **values: Any) -> bool:
     """Move an operation from the state that `row` has to another; False where somebody else was quicker.
 
-    `row` is brought up to date. A failed one gives its effect back, so that it can be asked for again; so does a claim
-    that is final, because more will be earned.
+    `row` is brought up to date. A failed one gives its effect back, so that it can be asked for again, unless `values`
+    say otherwise; so does a claim that is final, because more will be earned.
     """
     before = row.state
     if state is State.FAILED or (state is State.FINAL and row.kind == "claim"):
-        values = {**values, "effect": None}
+        values = {"effect": None, **values}
     values = {**values, "state": state, "changed": now(), "due": 0, "tries": 0}
     mine = (OperationRow.number == row.number, OperationRow.state == before)
     moved = session.execute(update(OperationRow).where(*mine).values(**values).returning(OperationRow.number)).all()
@@ -179,7 +214,7 @@ def get(session: Session, account: Address, operation_id: str) -> OperationRow:
 
 
 def of_effect(session: Session, effect: str) -> OperationRow | None:
-    """The operation that brings this about or has done so; None if there is none, or it failed."""
+    """The operation that brings this about, has done so or may still; None if there is none."""
     return session.scalars(select(OperationRow).where(OperationRow.effect == effect)).one_or_none()
 
 

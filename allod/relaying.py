@@ -1,22 +1,26 @@
-"""The relay: one thread of the server that carries accepted operations to keepers and chain, in their order.
+"""The relay: threads of the server that carry accepted operations in their order, one to keepers, one to the chain.
 
 Promises: whatever dies between two lines here, going on from the database does each effect once, because every
 transaction is kept under the operation's key before it is sent (`consent.chain.sending`). A revocation goes to the
 keepers before the chain hears of it, and those that were away are asked again for a day. What a reorganisation took
-out counts as sent and is followed again; `final` is what the chain's node calls safe. An operation that has to wait
-holds back only later ones of its account, and no revocation.
+out counts as sent and is followed again; `final` is what the chain's node calls safe. An operation that has to wait,
+be it for the relayer's money, holds back only later ones of its account. A revocation waits for the one transaction
+that is under way, and for revocations before it; keepers do not wait for the chain, and keepers that are silent hold
+back what is new least.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnExpressionArgument, select
+from sqlalchemy import ColumnExpressionArgument, exists, select
+from sqlalchemy.orm import aliased
 
 from allod import effects, operations
 from allod.listing import complete_listings
@@ -52,41 +56,47 @@ def keeper_ports(world: World) -> Mapping[int, KeeperPort]:
 
 
 class Relay:
-    """Works off the operations of a home. `start` does so in a thread until `stop`; `work` does one pass."""
+    """Works off the operations of a home. `start` does so in threads until `stop`; `work` does one pass."""
 
     def __init__(self, world: World, *, patience: Patience = ROUND) -> None:
         self._world = world
         self._patience = patience
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._looked = -SAFE_LOOK
 
-    # -- the thread ---------------------------------------------------------------------------------------------------
+    # -- the threads --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to work in a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
-        self._thread.start()
+        """Begin to work in threads of its own."""
+        for name, turn in (("relay to keepers", self._tell_next), ("relay", self._turn)):
+            self._threads.append(threading.Thread(target=self._run, args=(turn,), name=name, daemon=True))
+            self._threads[-1].start()
 
     def stop(self, seconds: float = 10.0) -> None:
         """Take up nothing more; what is under way goes on after the next start."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(seconds)
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _run(self) -> None:
-        waited = SAFE_LOOK
+    def _run(self, turn: Callable[[], bool]) -> None:
+        """Take one turn after another; after one that found nothing to do, wait."""
         while not self._stop.is_set():
             try:
-                self.tell_keepers()
-                self.send_open()
-                waited += LOOK
-                if self._world.chain.is_development or waited >= SAFE_LOOK:
-                    waited = 0.0
-                    self.finish_included()
+                if not turn():
+                    self._stop.wait(LOOK)
             except Exception:
-                _log.exception("The relay's pass failed; it begins anew.")
+                _log.exception("The relay's turn failed; it takes the next.")
                 self._stop.wait(1.0)
-            self._stop.wait(LOOK)
+
+    def _turn(self) -> bool:
+        is_busy = self._send_next()
+        is_time = time.monotonic() - self._looked >= SAFE_LOOK
+        if is_time or (not is_busy and self._world.chain.is_development):
+            self._looked = time.monotonic()
+            self.finish_included()
+        return is_busy
 
     def work(self) -> None:
         """One pass over everything that is due."""
@@ -98,11 +108,16 @@ class Relay:
 
     def tell_keepers(self) -> None:
         """Give revocations to the keepers that have not stored them yet."""
+        while not self._stop.is_set() and self._tell_next():
+            pass
+
+    def _tell_next(self) -> bool:
+        """Tell them of the revocation that they were asked about least; whether there was one."""
         due = (OperationRow.untold, OperationRow.ask_due <= now())
-        for row in self._rows(*due):
-            if self._stop.is_set():
-                return
+        row = self._first(*due, by=(OperationRow.asked, OperationRow.number))
+        if row is not None:
             self._tell(row)
+        return row is not None
 
     def _tell(self, row: OperationRow) -> None:
         world, keepers = self._world, [dict(keeper) for keeper in row.keepers]
@@ -122,8 +137,11 @@ class Relay:
                 patience=self._patience,
             )
             stored, reasons, away = set(told.stored), told.reasons, told.reasons.away
-        except AllodError as error:  # none of them can be reached at all
-            stored, reasons, away = set(), dict.fromkeys(missing, error.message), missing
+        except Exception as error:  # none of them can be reached at all, or something is broken here
+            if not isinstance(error, AllodError):
+                _log.exception("Keepers could not be told of operation %s.", row.id)
+            message = error.message if isinstance(error, AllodError) else "Something broke here."
+            stored, reasons, away = set(), dict.fromkeys(missing, message), missing
         for keeper in keepers:
             if keeper["index"] in stored:
                 keeper.update(stored=True, reason=None)
@@ -142,46 +160,54 @@ class Relay:
 
     def send_open(self) -> None:
         """Send what was accepted, and follow again what was sent."""
-        waiting: set[bytes] = set()
-        for row in self._rows(OperationRow.state.in_(OPEN)):
-            if self._stop.is_set():
-                return
-            is_revocation = row.kind in effects.REVOCATIONS
-            if is_revocation and not row.asked:
-                continue  # the keepers first
-            if row.due > now() or (row.account in waiting and not is_revocation):
-                waiting.add(row.account)
-                continue
-            if not self._send(row):
-                waiting.add(row.account)
+        while not self._stop.is_set() and self._send_next():
+            pass
 
-    def _send(self, row: OperationRow) -> bool:
-        """Whether it came to an end, good or bad; else it is put off."""
+    def _send_next(self) -> bool:
+        """Send the first revocation that is due, else the first that its account has waiting; whether there was one."""
+        due = (OperationRow.state.in_(OPEN), OperationRow.due <= now())
+        is_revocation = OperationRow.kind.in_(effects.REVOCATIONS)
+        row = self._first(*due, is_revocation, OperationRow.asked > 0)  # the keepers first
+        if row is None:
+            former = aliased(OperationRow)
+            before = (former.account == OperationRow.account, former.number < OperationRow.number)
+            row = self._first(*due, ~is_revocation, ~exists().where(*before, former.state.in_(OPEN)))
+        if row is not None:
+            self._send(row)
+        return row is not None
+
+    def _send(self, row: OperationRow) -> None:
+        """Bring it to an end, good or bad, or put it off."""
         world = self._world
         relayer = Relayer(world.chain, world.relayer.account, self._remember)
         hands = effects.Hands(world, world.view, relayer.keyed(f"operation {row.id}", partial(self._kept, row)))
         try:
             done = effects.perform(hands, row)
+            ended = effects.ended_with(world, row)
         except (Unavailable, Busy):
             self._put_off(row)
-            return False
+            return
         except AllodError as error:
-            self._fail(row, error)
-            return True
+            if error.detail.get("of_sender"):  # the relayer's money or endpoint, and nothing that the signer did
+                _log.warning("Operation %s waits: %s", row.id, error.message)
+                self._put_off(row)
+            else:
+                self._fail(row, error)
+            return
         except Exception:
             _log.exception("Operation %s broke.", row.id)
             if row.tries < BROKEN:
                 self._put_off(row)
-                return False
-            self._fail(row, AllodError("Something broke here.", hint="Tell the operator of this server."))
-            return True
+            else:
+                self._fail(row, AllodError("Something broke here.", hint="Tell the operator of this server."))
+            return
         sent = [sent_fields(one.tx_hash, one.receipt.block_number, one.receipt.block_hash) for one in done.sent]
         with transaction(world.engine) as session:
-            about = {**row.about, **done.about}
-            if operations.advance(session, row, State.INCLUDED, sent=sent, about=about):
-                for account, kind, data in done.told:
+            about, is_told = {**row.about, **done.about}, row.told
+            if operations.advance(session, row, State.INCLUDED, sent=sent, about=about, told=True):
+                effects.give_back(session, ended)
+                for account, kind, data in done.told if not is_told else ():
                     activity.record(session, account, kind, {**data, "operation": row.id})
-        return True
 
     def _kept(self, row: OperationRow, number: int, tx_hash: bytes) -> None:
         """A transaction of this operation is signed and kept: from now on it may happen."""
@@ -200,8 +226,17 @@ class Relay:
             operations.note(session, row, tries=tries, due=now() + min(LONGEST, 2**tries))
 
     def _fail(self, row: OperationRow, error: AllodError) -> None:
+        """End it badly. What may still come about without us keeps its effect: nobody asks for it a second time."""
+        try:
+            is_over = effects.is_over(self._world, row)
+        except Exception:  # nothing is given back before it is known
+            _log.exception("Whether operation %s is over is not known.", row.id)
+            self._put_off(row)
+            return
+        values = {} if is_over else {"effect": row.effect}
+        problem = operations.problem(error if is_over else effects.not_over(error))
         with transaction(self._world.engine) as session:
-            if operations.advance(session, row, State.FAILED, problem=operations.problem(error)):
+            if operations.advance(session, row, State.FAILED, problem=problem, **values) and is_over:
                 effects.failed(session, row)
 
     # -- until it cannot be undone ------------------------------------------------------------------------------------
@@ -249,6 +284,15 @@ class Relay:
                 return None
             found.append(sent_fields(receipt.tx_hash, receipt.block_number, receipt.block_hash))
         return found
+
+    def _first(
+        self,
+        *where: ColumnExpressionArgument[bool],
+        by: tuple[ColumnExpressionArgument[Any], ...] = (OperationRow.number,),
+    ) -> OperationRow | None:
+        """The operation that comes first of these."""
+        with transaction(self._world.engine) as session:
+            return session.scalars(select(OperationRow).where(*where).order_by(*by).limit(1)).first()
 
     def _rows(self, *where: ColumnExpressionArgument[bool]) -> list[OperationRow]:
         """Operations in the order of their acceptance."""

@@ -29,6 +29,7 @@ DAY = 86_400
 MAX_DAYS = 90
 MAX_MESSAGE, MAX_REASON = 1_000, 500
 MAX_OPEN = 20  # of one trainer to one owner
+CLOCKS = 300  # seconds by which a consent may begin later and still begin now: its owner's clock is not ours
 _Number = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by themselves only in this type
 
 
@@ -116,6 +117,8 @@ def changes(asked: Asked, consent: Consent, terms: Terms) -> list[str]:
         found.append("base_models")
     if consent.max_uses and not 0 < asked.max_uses <= consent.max_uses:
         found.append("max_uses")
+    if consent.not_before > now() + CLOCKS:
+        found.append("not_before")
     if min(consent.expiry, terms.expiry) < asked.expiry:
         found.append("expiry")
     if (consent.runner, terms.runner) != (NOBODY, NOBODY):

@@ -121,6 +121,15 @@ class Settings(BaseSettings):
         default=64 << 30, ge=16 << 20, description="How much an account may have sent to the server and not committed."
     )
     vault_bytes: int = Field(default=1 << 40, ge=16 << 20, description="How large a vault may be on the server.")
+    relayed_of_one: int = Field(
+        default=200,
+        ge=1,
+        description="How many operations of one account the server takes within 24 hours, whose gas it pays; "
+        "revocations that end consents which it knows have as many again.",
+    )
+    relayed_of_all: int = Field(
+        default=5000, ge=1, description="Likewise, how many of all accounts together, offers not counted."
+    )
 
     @property
     def deployment_file(self) -> Path:

@@ -94,7 +94,7 @@ def create_consent(account: SignedIn, here: Here, once: Once, given: ConsentIn) 
     """Have a consent for a trainer granted on chain, or list an open offer."""
     consent = given.consent.consent()
     checked = consenting.check_consent(here, once.session, account, consent, from_hex(given.signature))
-    return once.keep(OperationOut.of(consenting.accept_consent(once.session, checked, given.request)))
+    return once.keep(OperationOut.of(consenting.accept_consent(here, once.session, checked, given.request)))
 
 
 @router.get("/consents", operation_id="list_consents")

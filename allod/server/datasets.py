@@ -194,4 +194,4 @@ def publish_dataset(account: SignedIn, here: Here, once: Once, given: Publicatio
     listing = read_listing(here, account, BlockCid.parse(given.publication), now())
     signature = from_hex(given.signature)
     digest = consenting.check_register(here, listing, signature)
-    return once.keep(OperationOut.of(consenting.accept_register(once.session, listing, digest, signature)))
+    return once.keep(OperationOut.of(consenting.accept_register(here, once.session, listing, digest, signature)))

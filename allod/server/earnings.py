@@ -79,4 +79,4 @@ def list_earnings(account: SignedIn, here: Here, db: Db, paging: Paging) -> Earn
 def create_claim(account: SignedIn, here: Here, once: Once, given: ClaimIn) -> OperationOut:
     """Have what can be claimed paid out to you; the relayer pays the gas."""
     ready = claiming.choose(here.view, account, [JobId(from_hex(job, 32)) for job in given.job_ids])
-    return once.keep(OperationOut.of(claiming.accept_claim(once.session, account, ready)))
+    return once.keep(OperationOut.of(claiming.accept_claim(here, once.session, account, ready)))

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from allod.server.context import InPlace
 from allod.server.guard import Anyone
+from allod.server.readiness import BESIDE
 
 router = APIRouter(tags=["health"])
 
@@ -43,7 +44,7 @@ def read_readiness(caller: Anyone, place: InPlace, response: Response) -> Readin
     if place.stopping.is_set():
         found["server"] = "It is stopping."
     parts = {name: PartOut(ready=not flaw, reason=flaw or "It works.") for name, flaw in found.items()}
-    ready = all(part.ready for part in parts.values())
+    ready = all(part.ready for name, part in parts.items() if name not in BESIDE)
     if not ready:
         response.status_code = 503
     return ReadinessOut(ready=ready, parts=parts)

@@ -20,9 +20,11 @@ from core.errors import AllodError
 from vault.cid import Cid
 
 PATIENCE = 5.0
+BESIDE = ("relayer",)  # what is told, though requests may come: what they ask for is kept, and keepers are told
 GOOD_FOR = 2.0
 OLD_HEAD = 300  # seconds; a public chain whose newest block is older stands still, or its endpoint lags
 LITTLE_SPACE = 256 << 20  # bytes; below it no part of an upload may fit
+GAS = 1_000_000  # of a large relayed transaction
 EMPTY = Cid.parse("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku")  # of the empty file
 SILENT = "It does not answer in time."
 
@@ -124,10 +126,19 @@ def _disk(world: World) -> str:
     return f"{free >> 20} MiB are free." if free < LITTLE_SPACE else ""
 
 
+def _relayer(world: World) -> str:
+    chain = world.sight
+    _, base, tip = chain.pricing()
+    if chain.balance(world.relayer.address) < GAS * (2 * base + tip):
+        return "The account that pays for what is relayed has too little money: operations wait until it has more."
+    return ""
+
+
 CHECKS: Mapping[str, Callable[[World], str]] = {
     "database": _database,
     "migrations": _migrations,
     "chain": _chain,
+    "relayer": _relayer,
     "keepers": _keepers,
     "blocks": _blocks,
     "disk": _disk,

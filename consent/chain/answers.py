@@ -130,7 +130,8 @@ def read_receipt(value: Any) -> Receipt | None:
 
 
 def meaning_of(method: str, error: RpcError) -> AllodError:
-    """What an RPC error means to a caller."""
+    """What an RPC error means to a caller. What is refused for the sender's sake, whatever is called, has `of_sender`
+    in its detail: it may be right once the sender's money or endpoint is."""
     words = error.message.lower()
     data = error.data if error.data and error.data.startswith("0x") else "0x"
     if error.code == REVERTED or "revert" in words:
@@ -148,13 +149,13 @@ def meaning_of(method: str, error: RpcError) -> AllodError:
         return Refused(f"The call fails: {reason}.", hint="Nothing was sent.", reason=reason)
     if "insufficient funds" in words:
         hint = "Send it native money; on a development chain, use the faucet."
-        return Refused("The account cannot pay for the transaction.", hint=hint, reason=error.message)
+        return Refused("The account cannot pay for the transaction.", hint=hint, reason=error.message, of_sender=True)
     if "nonce too low" in words or "replacement transaction underpriced" in words:
         hint = "Another program sends for this account; try again."
         return Refused("The account's nonce was used meanwhile.", hint=hint, reason=error.message, stale_nonce=True)
     if "chain id" in words:
         hint = "Sign it for the chain that the endpoint serves."
-        return Refused("The transaction is for another chain.", hint=hint, reason=error.message)
+        return Refused("The transaction is for another chain.", hint=hint, reason=error.message, of_sender=True)
     too_much = error.code == TOO_MUCH or any(part in words for part in _TOO_MUCH)
     return Unavailable(
         f"The chain's RPC endpoint failed at {method}: {error.message or error.code}.",

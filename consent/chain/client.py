@@ -123,6 +123,7 @@ class Chain:
             raise Refused(
                 f"The endpoint serves chain {found}; this is set up for chain {self.chain_id}.",
                 hint="Point it to an endpoint of the right chain.",
+                of_sender=True,
             )
         return found
 

@@ -19,11 +19,12 @@ from core.ids import Address, ConsentId, JobId
 CLAIMS = 16  # claims of one call, the contract's bound
 CLAIM_GAS = 120_000  # gas that one claim may take beside its proof: enough for the currency's own transfer
 
+PAID_BEFORE = 4
 _SKIPPED = {
     1: "The lane serves another job now.",
     2: "Its claims have not begun.",
     3: "Its tree is not the job's.",
-    4: "It was paid before.",
+    PAID_BEFORE: "It was paid before.",
     5: "The currency refused the transfer.",
     6: "It is nothing.",
 }
@@ -87,7 +88,10 @@ class Earning:
 
 @dataclass(frozen=True)
 class Claimed:
-    """What became of claims: those paid now, those skipped with the reason, the transactions."""
+    """What became of claims: those paid now, those skipped with the reason, the transactions.
+
+    A skipped one that the contract says was paid before, by whoever claimed it, has that state.
+    """
 
     paid: tuple[Earning, ...]
     skipped: tuple[tuple[Earning, str], ...]
@@ -183,7 +187,9 @@ def claim_some(market: Market, relayer: Relayer, some: Sequence[Earning]) -> Cla
     skipped: list[tuple[Earning, str]] = []
     for index, earning in enumerate(some):
         if index in reasons:
-            skipped.append((earning, _SKIPPED.get(reasons[index], "The contract skipped it for another reason.")))
+            state = EarningState.PAID if reasons[index] == PAID_BEFORE else earning.state
+            reason = _SKIPPED.get(reasons[index], "The contract skipped it for another reason.")
+            skipped.append((replace(earning, state=state), reason))
         else:
             paid.append(replace(earning, state=EarningState.PAID, tx_hash=done.tx_hash))
     return Claimed(tuple(paid), tuple(skipped), (done,))

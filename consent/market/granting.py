@@ -154,6 +154,25 @@ def grant(market: Market, relayer: Relayer, consents: Sequence[SignedConsent]) -
     return Granted(tuple(minted), tuple(skipped), tuple(sent))
 
 
+def is_granted(market: Market, consent: Consent) -> bool:
+    """Whether the trainer that it names holds its token, live or not, whoever sent it to the chain."""
+    return status(market, consent, consent.grantee) not in (TokenStatus.NEVER_MINTED, TokenStatus.BURNED)
+
+
+def is_over(market: Market, consent: Consent) -> bool:
+    """Whether its token is not there and never will be, whoever has the signature: what ended it is for good.
+
+    (That a wallet denies having signed is not: tomorrow it may say otherwise.)
+    """
+    head = market.chain.block()
+    found = status(market, consent, consent.grantee, head.hash)
+    if found is not TokenStatus.NEVER_MINTED:
+        return found is TokenStatus.BURNED
+    epoch = int(market.token.read("epochs", consent.owner, block=head.hash))
+    revoked = int(market.token.read("revoked_words", consent.owner, consent.word, block=head.hash))
+    return head.timestamp >= consent.expiry or epoch > consent.epoch or revoked >> consent.bit & 1 == 1
+
+
 def _now(market: Market) -> int:
     """The earlier of the chain's clock and ours: a consent counts only where it has begun by both, and the clock of a
     busy development chain runs ahead."""

@@ -22,6 +22,7 @@ from consent.records import ConsentBook, ConsentRow, TransactionRow
 from core.database import open_engine, transaction
 from core.errors import NotFound
 from core.ids import Address, Asset, VaultId
+from core.settings import Settings
 from finetune.records import JobBook
 from tests.real import running_postgres
 from vault.catalogue import Catalogue, DatasetRow, Place, PublicationRow, Wanted
@@ -61,7 +62,7 @@ def fill(engine: Engine) -> None:
     JobBook(engine).add("1", OWNER)
     Catalogue(engine).remember(PublicationRow(asset=b"a" * 32, terms=b"t" * 32, owner=OWNER, cid="cid", sequence=1))
     with transaction(engine) as session:
-        operations.accept(session, OWNER, "register", {}, {}, effect="register 0x")
+        operations.accept(session, Settings(), OWNER, "register", {}, {}, effect="register 0x")
         asked = requests.Asked("academic-research", 1, (), 0, 2**35, 0, 0)
         requests.ask(session, Address(b"t" * 20), OWNER, Asset(b"a" * 32), asked, "", 1)
         session.add(NonceRow(owner=OWNER, place=7))
@@ -142,6 +143,19 @@ def test_a_catalogue_of_the_version_before_stays_and_waits_for_its_terms(engine:
     assert [row.title for row in Catalogue(engine).page(Wanted(), after=None, at_most=2)] == ["Notes"]
 
 
+def test_what_the_version_before_had_included_is_not_told_again(engine: Engine) -> None:
+    states = ("accepted", "included", "final")
+    with transaction(engine) as session:
+        for state in states:
+            accept = {"effect": state, "state": operations.State(state)}
+            operations.accept(session, Settings(), OWNER, "register", {}, {}, **accept)
+    schema.downgrade(engine, "0007_jobs")
+    schema.upgrade(engine)
+    with transaction(engine) as session:
+        found = [operations.of_effect(session, state) for state in states]
+    assert [row and row.told for row in found] == [False, True, True]
+
+
 def test_pages_and_filters_are_the_same_in_either_database(engine: Engine) -> None:
     catalogue = Catalogue(engine)
     for number in range(6):
@@ -162,7 +176,7 @@ def test_pages_and_filters_are_the_same_in_either_database(engine: Engine) -> No
 def test_one_effect_is_one_operation_whoever_asks_at_once(engine: Engine) -> None:
     def accept(_: int) -> str:
         with transaction(engine) as session:
-            return operations.accept(session, OWNER, "grant", {}, {}, effect="grant 0x")[0].id
+            return operations.accept(session, Settings(), OWNER, "grant", {}, {}, effect="grant 0x")[0].id
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(accept, range(8)))) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from allod import effects, operations, relaying
 from allod.server.app import create_app
 from allod.server.bounds import Bounds
 from allod.world import World
@@ -51,6 +52,19 @@ def person(anonymous: TestClient) -> Iterator[Callable[..., Person]]:
             return one
 
         yield make
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Stops the clock of operations, and lets seconds pass on it."""
+    at = [operations.now()]
+    for module in (operations, relaying, effects):
+        monkeypatch.setattr(module, "now", lambda: at[0])
+
+    def wait(seconds: int) -> None:
+        at[0] += seconds
+
+    return wait
 
 
 @pytest.fixture

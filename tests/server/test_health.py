@@ -115,14 +115,14 @@ def test_a_database_that_is_gone_is_not_ready(world: World) -> None:
 
 def test_numbers_are_counted_and_answered_on_a_port_of_their_own(ada: Person) -> None:
     ada.http.get("/v1/sessions/current")
-    ada.http.get("/v1/nothing/7319")
+    ada.http.get("/v1/nothing/of-ours")
     assert ada.http.get("/metrics").status_code == 404
     with metrics.serving(ada.http.app.state.metrics, 0) as url:  # type: ignore[attr-defined]
         assert url.startswith("http://127.0.0.1:")
         said = urllib.request.urlopen(url, timeout=60).read().decode()
     assert 'allod_requests_total{method="GET",route="/v1/sessions/current",status="200"} 1.0' in said
     assert 'route="(none)",status="404"' in said
-    assert "7319" not in said
+    assert "of-ours" not in said
     assert ada.address not in said
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=60)

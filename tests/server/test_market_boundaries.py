@@ -271,6 +271,15 @@ def test_a_request_is_approved_as_asked_or_with_what_was_changed(
     assert found["history"][-1]["by"] == owner.person.address
 
 
+@pytest.mark.parametrize(("later", "expected"), [(200, []), (50 * DAY, ["not_before"])])
+def test_a_consent_that_begins_later_is_a_change(later: int, expected: list[str], owner: Owner, tom: Person) -> None:
+    made = owner.publish()
+    request = asked(owner, tom, made)
+    begins = int(time.time()) + later
+    ok(owner.post_consent(owner.consent(made, tom.account.address, not_before=begins), request), 202)
+    assert ok(tom.http.get(f"/v1/requests/{request}"))["history"][-1]["changes"] == expected
+
+
 def test_limits_of_the_terms_that_were_not_asked_for_are_changes(owner: Owner, tom: Person) -> None:
     terms = owner.terms(base_models=[b"m" * 32], max_uses=1, runner=STRANGER.address)
     made = owner.publish(terms)
@@ -434,7 +443,10 @@ def test_what_was_paid_meanwhile_is_told_and_not_paid_again(world: World, owner:
     claim(world.market, world.relayer, world.view.earnings(owner.address))
     work(world)
     found = owner.operation(accepted)
-    assert (found["state"], found["problem"]["detail"]) == ("failed", "It was paid before.")
+    assert (found["state"], found["about"]["skipped"]) == ("final", [])
+    assert found["about"]["paid"] == [{"job_id": to_hex(order.job_id), "amount": "100"}]
+    kinds = [one["kind"] for one in ok(owner.http.get("/v1/activity", params={"limit": 100}))["data"]]
+    assert kinds.count("earning.paid") == 1
     assert ok(owner.http.get("/v1/earnings"))["totals"]["paid"] == "100"
 
 

@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
-from allod import operations, relaying
+from allod import effects, operations, relaying
 from allod.operations import OperationRow, State
 from allod.relaying import Relay
 from allod.world import World
 from consent.chain.client import Chain
+from consent.keeper.asking import Patience
 from consent.keeper.port import KeeperPort
 from consent.market.granting import SignedConsent, take
 from core.database import transaction
@@ -147,7 +148,7 @@ def test_the_thread_works_by_itself_and_stops(world: World, ada: Person) -> None
                 break
             done.wait(0.01)
     assert owner.operation(accepted)["state"] == "final"
-    assert not [thread for thread in threading.enumerate() if thread.name == "relay"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("relay")]
 
 
 class Away:
@@ -162,23 +163,6 @@ class Away:
         if not self.is_there:
             raise self.error
         return self.port.call(path, body)
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Stops the clock of operations, and lets seconds pass on it."""
-    at = [operations.now()]
-
-    def now() -> int:
-        return at[0]
-
-    monkeypatch.setattr(operations, "now", now)
-    monkeypatch.setattr(relaying, "now", now)
-
-    def wait(seconds: int) -> None:
-        at[0] += seconds
-
-    return wait
 
 
 def test_a_keeper_that_is_away_is_told_later_and_the_chain_does_not_wait(
@@ -273,6 +257,111 @@ def test_one_that_waits_holds_back_its_own_account_alone_and_no_revocation(
     assert [owner.operation(one)["state"] for one in (stuck, behind)] == ["failed", "final"], "the first was revoked"
 
 
+def test_a_revocation_goes_before_what_waited_longer(
+    world: World, ada: Person, person: Callable[..., Person], tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, other = Owner(world, ada), Owner(world, person("eve"))
+    theirs = other.publish(text="Eve's.\n")
+    consent = owner.consent(owner.publish(), tom.account.address)
+    for _ in range(2):
+        ok(other.post_consent(other.consent(theirs, tom.account.address)), 202)
+    sent: list[str] = []
+    true = effects.perform
+
+    def perform(hands: effects.Hands, row: OperationRow) -> effects.Done:
+        if not sent:  # while the first is sent, somebody revokes
+            ok(owner.revoke([(consent, tom.account.address)]), 202)
+            Relay(world).tell_keepers()
+        sent.append(row.kind)
+        return true(hands, row)
+
+    monkeypatch.setattr(effects, "perform", perform)
+    work(world)
+    assert sent == ["grant", "revoke", "grant"]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, a minute at most."""
+    for _ in range(6_000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never holds")
+
+
+def test_keepers_do_not_wait_for_the_chain(
+    world: World, ada: Person, tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Owner(world, ada)
+    made = owner.publish()
+    consent = owner.consent(made, tom.account.address)
+    is_at_it, go_on, true = threading.Event(), threading.Event(), effects.perform
+
+    def perform(hands: effects.Hands, row: OperationRow) -> effects.Done:
+        is_at_it.set()
+        assert go_on.wait(60)
+        return true(hands, row)
+
+    monkeypatch.setattr(effects, "perform", perform)
+    accepted = ok(owner.post_consent(owner.consent(made, tom.account.address)), 202)
+    with relaying.relaying(world):
+        assert is_at_it.wait(60)
+        revoked = ok(owner.revoke([(consent, tom.account.address)]), 202)
+        until(lambda: all(keeper["stored"] for keeper in owner.operation(revoked)["keepers"]))
+        assert owner.operation(accepted)["state"] == "accepted"
+        go_on.set()
+        until(lambda: [owner.operation(one)["state"] for one in (accepted, revoked)] == ["final"] * 2)
+
+
+def test_the_chain_does_not_wait_for_a_keeper_that_is_silent(
+    world: World, ada: Person, person: Callable[..., Person], tom: Person
+) -> None:
+    owner, other = Owner(world, ada), Owner(world, person("eve"))
+    theirs = other.publish(text="Eve's.\n")
+    consent = owner.consent(owner.publish(), tom.account.address)
+    is_asked, go_on = threading.Event(), threading.Event()
+    port = world.ports[2]
+
+    class Silent:
+        def call(self, path: str, body: bytes) -> bytes:
+            is_asked.set()
+            assert go_on.wait(60)
+            return port.call(path, body)
+
+    world.ports[2] = Silent()
+    relay = Relay(world, patience=Patience(hedge=60.0, answer=60.0))
+    relay.start()
+    try:
+        revoked = ok(owner.revoke([(consent, tom.account.address)]), 202)
+        assert is_asked.wait(60)
+        accepted = ok(other.post_consent(other.consent(theirs, tom.account.address)), 202)
+        until(lambda: other.operation(accepted)["state"] == "final")
+        assert owner.operation(revoked)["state"] == "accepted", "the keepers first"
+        go_on.set()
+        until(lambda: owner.operation(revoked)["state"] == "final")
+    finally:
+        go_on.set()
+        relay.stop()
+
+
+def test_a_new_revocation_goes_before_those_that_keepers_were_asked_about(
+    world: World, ada: Person, tom: Person, monkeypatch: pytest.MonkeyPatch, later: Callable[[int], None]
+) -> None:
+    owner = Owner(world, ada)
+    made = owner.publish()
+    consents = [owner.consent(made, tom.account.address) for _ in range(3)]
+    world.ports[1] = Away(world.ports[1], Unavailable("The keeper does not answer."))
+    old = [ok(owner.revoke_nonces(consent), 202) for consent in consents[:2]]
+    work(world)
+    later(60)
+    new = ok(owner.revoke_nonces(consents[2]), 202)
+    told: list[str] = []
+    true = Relay._tell
+    monkeypatch.setattr(Relay, "_tell", lambda self, row: (told.append(row.id), true(self, row))[1])
+    work(world)
+    assert told == [new["id"], *(one["id"] for one in old)]
+
+
 def test_what_the_contract_refuses_fails_with_its_reason_and_opens_the_request_again(
     world: World, ada: Person, tom: Person
 ) -> None:
@@ -320,6 +409,8 @@ def test_what_a_reorganisation_takes_out_is_followed_again(
     nonce = world.chain.nonce(world.relayer.address)
     found = until_final(world, owner, accepted)
     assert (found["state"], found["tx_hash"]) == ("final", included["tx_hash"])
+    kinds = [entry["kind"] for entry in ok(ada.http.get("/v1/activity"))["data"]]
+    assert (kinds.count("operation.included"), kinds.count("consent.granted")) == (3, 1), "it is told once"
     assert world.chain.nonce(world.relayer.address) == nonce, "the very same transaction counts"
 
 
