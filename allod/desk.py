@@ -37,6 +37,7 @@ from core.ids import NOBODY, Address, ConsentId
 from core.settings import Settings
 from finetune.jobkey import open_runner
 from finetune.opening import RUN_SECONDS, draft_opening, licences_of, require_deposit
+from finetune.records import JobRow
 from finetune.releasing import refusals_of
 from finetune.workspace import State, Workspace
 
@@ -59,7 +60,8 @@ class Desk:
             rows = list(orders.pending(session))
             old = list(orders.forgotten(session, before=int(self._clock()) - KEPT_SECONDS))
         for row in old:
-            self._forget(row)
+            with suppress(AllodError, OSError):  # somebody holds the job, or its folder is damaged: it stays
+                self._forget(row)
         if rows:
             with self._open_world(self._settings) as world:
                 for row in rows:
@@ -67,12 +69,17 @@ class Desk:
         return bool(rows)
 
     def _forget(self, row: OrderRow) -> None:
-        """Remove what a quote left here that nobody can open any more: its opening has ended before it began."""
+        """Remove what a quote left here that nobody can open any more: its opening has ended before it began.
+
+        A job that its payer started in another way stays; of one that somebody holds nothing is known: `Busy`.
+        """
         home = self._settings.home
-        with suppress(NotFound, Busy):
+        with suppress(NotFound):  # an earlier look was cut off below
             job = Workspace(home / "jobs" / folder_of(row.id))
             with job.hold():
                 if job.state is not State.QUOTED:
+                    if job.state is not State.OPENING:  # it may be a quote again
+                        self._answer(row, OPENED)
                     return
                 open_runner(home / "runner").keys.destroy(from_hex(job.facts["job_pk"]))
                 (job.folder / "state.json").unlink()  # from here on it is no job
@@ -153,6 +160,8 @@ class Desk:
             tried = job.get_value("opening.cbor")["raw"] if job.has("opening.cbor") else None
             if job.state is not State.QUOTED and tried != raw:
                 raise Conflict("The job of this quote was started in another way.", hint="Look at the job.")
+            if job.state is State.QUOTED and self._is_unwanted(row):
+                raise Refused("The job was cancelled by its payer before it was opened.", hint="Nothing was locked.")
             refused = None
             try:
                 base = base_folder(world, str(row.wish["recipe"]["base"]))
@@ -163,6 +172,12 @@ class Desk:
                 self._answer(row, WAITING, problem=refused.document(), raw=None, tx_hash=None, expires=None)
             elif job.state is not State.OPENING:
                 self._answer(row, OPENED)
+
+    def _is_unwanted(self, row: OrderRow) -> bool:
+        """Whether the payer asked to cancel after signing; who holds the folder can rely on a no."""
+        with transaction(self._engine) as session:
+            job = session.get(JobRow, row.job)
+            return job is not None and job.wish is not None
 
 
 def folder_of(order: str) -> str:

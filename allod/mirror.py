@@ -159,7 +159,9 @@ class Mirror:
     def _answer(self, row: JobRow, answer: str) -> None:
         with transaction(self._engine) as session:
             found = session.get_one(JobRow, row.number)
-            if found.wish == row.wish:  # else the payer has agreed to more meanwhile
+            if answer == "not-open" and orders.is_signed(session, row.number):
+                found.answer = None  # the wish stays and keeps the desk from opening it; a later look answers
+            elif found.wish == row.wish:  # else the payer has agreed to more meanwhile
                 found.wish, found.answer = None, answer
 
 

@@ -209,7 +209,10 @@ def _no_job() -> NotFound:
 
 
 def ask_to_cancel(session: Session, payer: Address, name: str, *, agreed: bool) -> JobRow:
-    """Note the payer's wish for whoever works on the job; `agreed` to pay what is owed by then."""
+    """Note the payer's wish for whoever works on the job; `agreed` to pay what is owed by then.
+
+    While it stands the runner opens no quote of the job.
+    """
     row = own_job(session, payer, name)
     if row.state == "done":
         raise Conflict("The job is over already.", hint="It cannot be cancelled any more.")
@@ -248,6 +251,12 @@ def forget(session: Session, row: OrderRow) -> None:
     if gone is not None and row.job is not None:
         session.execute(delete(JobEventRow).where(JobEventRow.job == row.job))
         session.execute(delete(JobRow).where(JobRow.number == row.job))
+
+
+def is_signed(session: Session, job: int) -> bool:
+    """Whether the payer signed the opening of this job, and the runner has not said yet what became of it."""
+    query = select(OrderRow.id).where(OrderRow.job == job, OrderRow.state == SIGNED)
+    return session.scalars(query.limit(1)).first() is not None
 
 
 def answer(session: Session, row: OrderRow, state: str, **values: Any) -> bool:

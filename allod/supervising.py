@@ -1,8 +1,8 @@
 """A tree of processes that is kept standing: each part is started in order, and again whenever it dies.
 
 Promises: a part that ends, by SIGKILL too, is started again under the same name and with the same words; one that
-cannot start, or keeps dying at once, ends the whole tree with the end of its log as the reason. A stop goes to the
-parts in reverse order, politely first. On Linux no part outlives its supervisor, even a killed one.
+never gets ready, or keeps dying at once, ends the whole tree with the end of its log as the reason. A stop goes to
+the parts in reverse order, politely first. On Linux no part outlives its supervisor, even a killed one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from core.errors import Unavailable
 
@@ -67,17 +67,19 @@ class Tree:
         self._running: list[_Running] = []
 
     def start(self, *parts: Part) -> None:
-        """Start more parts at once and wait until all are ready; `Unavailable`, with its log's end, if one is not."""
+        """Start more parts at once and wait until all are ready; `Unavailable`, with its log's end, if one is not.
+
+        Meanwhile all are kept up.
+        """
         waiting = [_Running(part) for part in parts]
         for one in waiting:
             self._running.append(one)
             self._spawn(one)
         deadline = time.monotonic() + START
         while waiting and not self._stop.is_set():
-            for one in waiting:
-                if one.child is not None and one.child.poll() is not None:
-                    raise self._failed(one.part, "ended while it started")
-            waiting = [one for one in waiting if not one.part.is_ready()]
+            for one in self._running:
+                self._look_after(one)
+            waiting = [one for one in waiting if one.child is None or not one.part.is_ready()]
             if waiting and time.monotonic() > deadline:
                 raise self._failed(waiting[0].part, "does not answer")
             self._stop.wait(0.05 if waiting else 0)
@@ -151,16 +153,7 @@ class Tree:
             if path.stat().st_size > MAX_LOG:
                 os.replace(path, path.with_suffix(".old"))
         with path.open("ab") as log:
-            one.child = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                list(one.part.words),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=dict(one.part.environment),
-                start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor, which stops them in order
-                # What runs between fork and exec takes no lock, so other threads of the supervisor do not matter.
-                preexec_fn=_end_with_parent(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
-            )
+            one.child = begin(one.part.words, one.part.environment, log)
         one.born = time.monotonic()
 
     def _log(self, part: Part) -> Path:
@@ -171,6 +164,20 @@ class Tree:
         with contextlib.suppress(OSError):
             end = self._log(part).read_bytes()[-600:].decode(errors="replace").strip()
         return Unavailable(f"{part.name} {what}.", hint=f"Its log is {self._log(part)}: {end or 'it is empty'}")
+
+
+def begin(words: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    """Start a process that ends with this one, in a session of its own, with nothing to read."""
+    return subprocess.Popen(  # noqa: S603 - our own words, no shell
+        list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=dict(environment),
+        start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor, which stops them in order
+        # What runs between fork and exec takes no lock, so other threads of the supervisor do not matter.
+        preexec_fn=_end_with_parent(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
+    )
 
 
 def _end_with_parent(parent: int) -> Callable[[], None]:

@@ -10,21 +10,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 from allod.nodes import free_port
-from allod.services import forget_services, tell_services
-from allod.supervising import Part, Tree
+from allod.services import forget_services, tell_services, up_lock
+from allod.supervising import GRACE, Part, Tree, begin
 from allod.world import World
-from core.files import Lock
+from consent.committee import Member
+from core.errors import Busy, Unavailable
 from core.listening import listen
 from core.settings import Settings
 
+T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
 
 
@@ -36,16 +41,18 @@ def standing(
     home = settings.home
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(Lock(home / "up.lock", what="This home's `allod up`"))
-        listen(LOOPBACK, port).close()  # a port that is taken is told before anything is started
+        stack.enter_context(up_lock(home))
+        forget_services(home)  # of an `allod up` that was killed
         tree = stack.enter_context(Tree(home / "logs", stop=stop, say=say))
+        # A port that is taken is told before anything is started.
+        _when_free(tree, lambda: listen(LOOPBACK, port).close(), say)
         rpc = settings.rpc_url or _start_chain(tree, settings)
         here = settings.model_copy(update={"rpc_url": rpc})
         url = f"http://{LOOPBACK}:{port}"
         parts = []
         if settings.committee is None:
             stack.callback(forget_services, home)  # before the keepers stop: whoever asks then opens them here
-            parts += _keepers(here)
+            parts += _keepers(here, _when_free(tree, lambda: _members(here), say))
         parts.append(Part("runner", _allod("worker"), _environment(here)))
         words = _allod("serve", "--host", LOOPBACK, "--port", str(port))
         parts.append(Part("server", words, _environment(here), _ask(f"{url}/livez")))
@@ -54,11 +61,11 @@ def standing(
 
 
 def make_people(settings: Settings, tree: Tree, url: str) -> list[str]:
-    """The demo's owner and trainer, made by a process of their own beside the tree; what to know of them."""
-    words = [sys.executable, "-m", "allod.demo.people", url]
-    child = subprocess.Popen(  # noqa: S603 - our own words, no shell
-        words, env=_environment(settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    """The demo's owner and trainer, made by a process of their own beside the tree; what to know of them.
+
+    `Unavailable` where it failed, with what it said.
+    """
+    child = begin([sys.executable, "-m", "allod.demo.people", url], _environment(settings), subprocess.PIPE)
     told: list[bytes] = []
     assert child.stdout is not None
     reader = threading.Thread(target=lambda: told.extend(child.stdout or ()), daemon=True)
@@ -67,12 +74,32 @@ def make_people(settings: Settings, tree: Tree, url: str) -> list[str]:
         while child.poll() is None and not tree.is_stopping:
             tree.look()
     finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # what it started, too: that holds the pipe
+        code = child.wait()
         reader.join()
         child.stdout.close()
-    return b"".join(told).decode(errors="replace").splitlines()
+    lines = b"".join(told).decode(errors="replace").splitlines()
+    if code and not tree.is_stopping:
+        raise Unavailable(
+            "The demo's people could not be made.", hint="\n".join(lines[-5:]) or f"It ended with {code}."
+        )
+    return lines
+
+
+def _when_free(tree: Tree, action: Callable[[], T], say: Callable[[str], None]) -> T:
+    """Do it; what an `allod up` that was killed still holds, and a part that is started again, are waited for."""
+    deadline, told = time.monotonic() + GRACE, False
+    while True:
+        try:
+            return action()
+        except (Busy, Unavailable) as error:
+            if tree.is_stopping or time.monotonic() > deadline:
+                raise
+            if not told:
+                say(f"{error.message} Waiting a moment for it.")
+                told = True
+        tree.look()
 
 
 def _start_chain(tree: Tree, settings: Settings) -> str:
@@ -83,12 +110,15 @@ def _start_chain(tree: Tree, settings: Settings) -> str:
     return url
 
 
-def _keepers(settings: Settings) -> list[Part]:
-    """Found the home's committee if it has none; each of its keepers, on a port of its own."""
-    forget_services(settings.home)  # of an `allod up` that was killed
-    folder, deployment = settings.home / "keepers", settings.deployment_file
+def _members(settings: Settings) -> Sequence[Member]:
+    """The keepers of the home's committee, which is founded if it has none."""
     with World(settings) as world:
-        members = world.committee.keepers
+        return world.committee.keepers
+
+
+def _keepers(settings: Settings, members: Sequence[Member]) -> list[Part]:
+    """Each keeper of the home, on a port of its own."""
+    folder, deployment = settings.home / "keepers", settings.deployment_file
     urls = {member.index: f"http://{LOOPBACK}:{free_port()}" for member in members}
     tell_services(settings.home, urls)
     parts = []

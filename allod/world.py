@@ -279,12 +279,10 @@ class World:
         committee = self.committee
         ports: dict[int, KeeperPort] = {}
         if self._has_services:
-            from allod.services import keeper_services
             from consent.keeper.remote import HttpPort
 
-            here = {} if self.settings.committee is not None else keeper_services(self.home)
             for member in committee.keepers:
-                door = HttpPort(here.get(member.index, member.endpoint))
+                door = HttpPort(self._services.get(member.index, member.endpoint))
                 self._closing.callback(door.close)
                 ports[member.index] = door
             return ports
@@ -299,11 +297,16 @@ class World:
         return ports
 
     @cached_property
-    def _has_services(self) -> bool:
-        """Whether the keepers are processes of their own: others run them, or this home's `allod up` does."""
+    def _services(self) -> dict[int, str]:
+        """Where this home's keepers answer while its `allod up` runs them."""
         from allod.services import keeper_services
 
-        return self.settings.committee is not None or bool(keeper_services(self.home))
+        return {} if self.settings.committee is not None else keeper_services(self.home)
+
+    @property
+    def _has_services(self) -> bool:
+        """Whether the keepers are processes of their own: others run them, or this home's `allod up` does."""
+        return self.settings.committee is not None or bool(self._services)
 
     @property
     def notice(self) -> str | None:

@@ -5,8 +5,8 @@
 
 `words.txt` holds 24 words (`allod vault init` shows them once): the account is the one below them. The key never leaves
 this program. The server is asked for everything but three things, which only the account itself can send to the chain:
-taking an offer, depositing, and opening the job; the last is signed here and sent by the runner. Every step is a JSON
-line on stdout.
+taking an offer, depositing, and opening the job; the last is signed here and sent by the runner, and only signed if it
+opens exactly the job of the quote that was shown (`check_opening`). Every step is a JSON line on stdout.
 """
 
 from __future__ import annotations
@@ -22,32 +22,52 @@ from typing import Any
 
 import httpx
 
-from consent.chain.account import Account
+from consent.chain.account import Account, Transaction
 from consent.chain.client import Chain
 from consent.chain.deployment import Deployment, faucet
 from consent.chain.embedded import developer
 from consent.chain.wallet import personal_digest
 from consent.grant import Consent
-from consent.market.granting import SignedConsent, check_signature, take
+from consent.market.granting import SignedConsent, check_signature, consent_id, take
 from consent.market.paying import balance, deposit
 from consent.market.place import Market
 from consent.money import base_units, unit_of
+from consent.tree import FEE, Leaf, SumTree, sum_of
+from consent.typed import keccak
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, Refused, Unavailable
-from core.ids import Address
+from core.ids import Address, ConsentId
 from vault.rootkey import RootKey
 
 GAS_MONEY = 10**18  # wei that a trainer gets on a development chain
+OPENING_GAS = GAS_MONEY // 10  # wei at most for the gas of an opening
+SIGNATURES = 8  # of one opening, where the chain does not take it
 PATIENCE = 3600.0  # seconds for an owner's answer or a job's end
+_DESCRIBED = ("recipe", "payees", "fee", "total")  # what of a quote is shown, and then stays
 
 
 class Trainer:
-    """One account at one server. `say` hears of every step."""
+    """One account at one server. `say` hears of every step.
 
-    def __init__(self, server: str, chain: Chain, account: Account, say: Callable[[dict[str, Any]], None]) -> None:
+    `runner` is whom jobs are opened with (None: whom the server names at the first quote), `gas` the wei that an
+    opening may cost at most.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        chain: Chain,
+        account: Account,
+        say: Callable[[dict[str, Any]], None],
+        *,
+        runner: Address | None = None,
+        gas: int = OPENING_GAS,
+    ) -> None:
         self.server = server.rstrip("/")
         self.account = account
         self.say = say
+        self.runner = runner
+        self.gas = gas
         self._http = httpx.Client(base_url=self.server, timeout=60.0, headers={"Origin": self.server})
         world = self.get("/v1/world")
         self.world = world
@@ -188,7 +208,12 @@ class Trainer:
         if found["state"] != "ready":
             told = found["problem"] or {}
             raise Refused(str(told.get("title", found["state"])), hint=str(told.get("next", "")))
-        self.say({"step": "quoted", "quote": found["id"], "payees": found["payees"], "total": found["total"]})
+        if int(found["fee"]) != fee or not {one["consent"] for one in found["payees"]} <= set(consents):
+            raise Refused("The quote is for another job than was asked for.", hint="Do not use this server.")
+        if self.runner is None:
+            self.runner = Address(from_hex(self.get("/v1/world")["runner"]["address"], 20))
+        shown = {name: found[name] for name in ("payees", "fee", "total")}
+        self.say({"step": "quoted", "quote": found["id"], "runner": to_hex(self.runner), **shown})
         return found
 
     def _answered(self, quote: str) -> dict[str, Any]:
@@ -216,12 +241,18 @@ class Trainer:
     def start(self, quote: dict[str, Any]) -> dict[str, Any]:
         """Sign the opening and hand it over, until the runner has opened the job; the job.
 
-        What the chain did not take is signed again as it is quoted then; nothing was locked.
+        What the chain did not take is signed again as it is quoted then, a few times; nothing was locked.
         """
+        shown, signed = {name: quote[name] for name in _DESCRIBED}, list[bytes]()
+        deadline = time.monotonic() + PATIENCE
         while quote["state"] != "opened":
+            if time.monotonic() > deadline:
+                raise Unavailable("The runner did not open the job.", hint="Look at the quote again later.")
             if quote["state"] == "ready":
-                raw = to_hex(sign_opening(self.account, self.market, quote["opening"]))
-                self.post("/v1/jobs", {"quote": quote["id"], "transaction": raw})
+                if {name: quote[name] for name in _DESCRIBED} != shown:
+                    raise Refused("The quote has changed since it was shown.", hint="Do not use this server.")
+                signed.append(self._sign(quote, signed))
+                self.post("/v1/jobs", {"quote": quote["id"], "transaction": to_hex(signed[-1])})
             elif quote["state"] in ("refused", "expired"):
                 raise Refused(f"The quote is {quote['state']}: {quote['problem']}.", hint="Ask for another.")
             time.sleep(0.2)
@@ -234,6 +265,18 @@ class Trainer:
         job: dict[str, Any] = self.wait(open_job, "The job")
         self.say({"step": "started", "job": job["id"], "job_id": job["job_id"]})
         return job
+
+    def _sign(self, quote: dict[str, Any], before: list[bytes]) -> bytes:
+        """Sign the opening, unless one that was signed `before` has happened: a second would lock as much again."""
+        if self.runner is None:
+            raise Refused("It is not known who runs the job.", hint="Quote it first.")
+        asked = check_opening(self.market, quote, self.account.address, self.runner, self.gas)
+        receipts = [self.market.chain.receipt(keccak(raw)) for raw in before]
+        if any(receipt is not None and receipt.success for receipt in receipts):
+            raise Refused("The job is open, and the server asks for another opening.", hint="Do not use this server.")
+        if len(before) == SIGNATURES:
+            raise Refused(f"The chain took none of {SIGNATURES} openings.", hint="Ask for another quote later.")
+        return self.account.sign_transaction(**asked._asdict())
 
     def watch(self, job: str) -> dict[str, Any]:
         """Follow a job's events to its end, over any number of connections; the job as it ended."""
@@ -280,21 +323,62 @@ class Trainer:
         self._http.close()
 
 
-def sign_opening(account: Account, market: Market, opening: dict[str, Any]) -> bytes:
-    """The raw opening, for the escrow that we know and no money beside the deposit."""
-    escrow = Address(from_hex(opening["to"], 20))
-    if escrow != market.escrow.address or opening["chain_id"] != market.chain_id or opening["value"] != "0":
-        raise Refused("The quote asks to sign something else than an opening.", hint="Do not use this server.")
-    return account.sign_transaction(
-        chain_id=opening["chain_id"],
-        nonce=opening["nonce"],
+def check_opening(
+    market: Market, quote: dict[str, Any], payer: Address, runner: Address, gas_money: int
+) -> Transaction:
+    """The transaction that a ready quote asks to sign, if all that it does is to open the job that the quote describes.
+
+    Nobody's word is taken for what the call data says: the tree of payments is built anew from the payees and the fee,
+    and its root compared. `Refused` says what is another. `gas_money` is the wei that the gas may cost at most.
+    """
+    try:
+        asked, flaws = _read_opening(market, quote, payer, runner)
+    except (AllodError, KeyError, TypeError, ValueError):
+        raise Refused("The quote is none that can be read.", hint="Do not use this server.") from None
+    if asked.gas * asked.max_fee > gas_money:
+        flaws.append(f"Its gas may cost {asked.gas * asked.max_fee} wei, more than {gas_money}.")
+    if asked.nonce > market.chain.nonce(payer, "latest"):
+        flaws.append("It is to be sent after another transaction.")
+    if flaws:
+        raise Refused(f"The quote asks to sign something else than its job. {' '.join(flaws)}", hint="Sign nothing.")
+    return asked
+
+
+def _read_opening(
+    market: Market, quote: dict[str, Any], payer: Address, runner: Address
+) -> tuple[Transaction, list[str]]:
+    opening = quote["opening"]
+    asked = Transaction(
+        chain_id=int(opening["chain_id"]),
+        nonce=int(opening["nonce"]),
         max_priority_fee=int(opening["max_priority_fee_per_gas"]),
         max_fee=int(opening["max_fee_per_gas"]),
-        gas=opening["gas"],
-        to=escrow,
-        value=0,
+        gas=int(opening["gas"]),
+        to=Address(from_hex(opening["to"], 20)),
+        value=int(opening["value"]),
         data=from_hex(opening["data"]),
     )
+    paid = [
+        Leaf(ConsentId(from_hex(one["consent"], 32)), Address(from_hex(one["payee"], 20)), int(one["amount"]))
+        for one in quote["payees"]
+    ]
+    tree = SumTree([*([Leaf(FEE, runner, int(quote["fee"]))] if int(quote["fee"]) else []), *paid])
+    called = market.escrow.interface.decode_call(asked.data)
+    if called is None or called[0] != "open" or market.escrow.encode("open", *called[1]) != asked.data:
+        return asked, ["It does not call `open`."]
+    lane, start, who, _, root, counted, _ = called[1]
+    spent = {consent_id(market, Consent(*fields), payer) for fields in counted}
+    said = (
+        (asked.chain_id == market.chain_id, "It is for another chain."),
+        (asked.to == market.escrow.address, "It calls another contract."),
+        (asked.value == 0, "It sends money along."),
+        (who == runner, "Another runner gets the job."),
+        (sum_of(root) == int(quote["total"]), f"It locks {sum_of(root)} UNITs, not {quote['total']}."),
+        (root == tree.root, "It pays others, or other amounts."),
+        ((lane, start) == (int(opening["lane"]), opening["start"]), "It says another lane or another start."),
+        (spent <= {leaf.consent_id for leaf in paid}, "It uses up a consent that it does not pay."),
+    )
+    return asked, [reason for holds, reason in said if not holds]
 
 
 def _consent(fields: dict[str, Any]) -> Consent:
@@ -332,6 +416,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--recipe", type=json.loads, default={}, help="other numbers of the recipe, as JSON")
     parser.add_argument("--fee", type=int, default=0, help="UNITs for the runner")
+    parser.add_argument("--runner", help="the address of the only runner that jobs are opened with")
+    parser.add_argument("--gas", type=int, default=OPENING_GAS, help="wei at most for the gas of the opening")
     parser.add_argument("--out", type=Path, required=True, help="where the bundle goes (a tar)")
     asked = parser.parse_args(words)
 
@@ -341,7 +427,8 @@ def main(words: list[str] | None = None) -> int:
     account = Account(RootKey.from_words(asked.words.read_text("utf-8")).evm_key())
     recipe = {"base": asked.base, "purpose": asked.purpose, "epochs": asked.epochs, **asked.recipe}
     with Chain.http(asked.rpc) as chain:
-        trainer = Trainer(asked.server, chain, account, say)
+        runner = None if asked.runner is None else Address(from_hex(asked.runner, 20))
+        trainer = Trainer(asked.server, chain, account, say, runner=runner, gas=asked.gas)
         try:
             trainer.sign_in()
             dataset = trainer.find(asked.find, asked.purpose)

@@ -12,7 +12,7 @@ from allod.cli.shown import Screen, Shown, command, plain
 
 app = typer.Typer()
 PORT = 8600
-_STOPS = (signal.SIGINT, signal.SIGTERM)
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: its terminal was closed
 
 
 @command(app, "up")
@@ -23,13 +23,15 @@ def up(
         bool, typer.Option("--demo", help="Make a demo owner and a demo trainer who starts a job.")
     ] = False,
 ) -> Shown:
-    """Start the chain, the keepers, the runner and the server with the owner's page; keep them up until Ctrl-C or
-    SIGTERM. What dies is started again."""
+    """Start the chain, the keepers, the runner and the server with the owner's page; keep them up until Ctrl-C,
+    SIGTERM or SIGHUP. What dies is started again."""
     from allod.up import make_people, standing
     from allod.world import NOTICE_APART
 
     stop = threading.Event()
-    former = [signal.signal(number, lambda *_: stop.set()) for number in _STOPS]
+    # Under nohup a closed terminal is nothing.
+    stops = [number for number in _STOPS if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN)]
+    former = [signal.signal(number, lambda *_: stop.set()) for number in stops]
     try:
         with standing(screen.settings, port, stop=stop, say=screen.note) as (tree, url):
             parts = [{"part": name, "pid": pid} for name, pid in tree.pids.items()]
@@ -44,7 +46,7 @@ def up(
                 screen.tell(Shown(data, lines))
             tree.run()
     finally:
-        for number, handler in zip(_STOPS, former, strict=True):
+        for number, handler in zip(stops, former, strict=True):
             signal.signal(number, handler)
     screen.note("Stopped; everything is on disk.")
     return Shown(data)

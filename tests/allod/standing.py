@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,9 +41,9 @@ def lives(pid: int) -> bool:
 class Standing:
     """An `allod up` with `more` in its environment; commands beside it read their passphrase from a file."""
 
-    def __init__(self, home: Path, passphrase: Path | None = None, **more: str) -> None:
+    def __init__(self, home: Path, passphrase: Path | None = None, *, port: int | None = None, **more: str) -> None:
         self.home = home
-        self.port = free_port()
+        self.port = port or free_port()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ALLOD_")},
             "ALLOD_HOME": str(home),
@@ -63,9 +64,9 @@ class Standing:
         self.url = document["data"]["url"]
         self.parts: dict[str, int] = {one["part"]: one["pid"] for one in document["data"]["parts"]}
 
-    def end(self) -> int:
+    def end(self, how: int = signal.SIGTERM) -> int:
         """Stop it politely; its exit code."""
-        self.process.terminate()
+        self.process.send_signal(how)
         self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
 

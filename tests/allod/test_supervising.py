@@ -78,8 +78,24 @@ def test_a_part_that_cannot_start_is_an_error_with_the_end_of_its_log(tree: Tree
         tree.start(
             Part("broken", [sys.executable, "-c", "raise SystemExit('no port')"], dict(os.environ), lambda: False)
         )
-    assert "broken ended while it started" in caught.value.message
+    assert f"broken died {supervising.DEATHS} times in a row" in caught.value.message
     assert "no port" in (caught.value.hint or "")
+
+
+def test_a_part_that_is_killed_while_it_starts_is_started_again_and_so_is_one_that_stood(
+    tree: Tree, tmp_path: Path
+) -> None:
+    stood, mark = tmp_path / "stood", tmp_path / "mark"
+    tree.start(part("stood", stood))
+    killed = (
+        "import os, pathlib, signal, sys, time; mark = pathlib.Path(sys.argv[1]); mark.open('a').write('x'); "
+        "len(mark.read_text()) == 1 and os.kill(int(sys.argv[2]), 9); "
+        "len(mark.read_text()) < 3 and os.kill(os.getpid(), signal.SIGKILL); time.sleep(600)"
+    )
+    words = [sys.executable, "-c", killed, str(mark), str(tree.pids["stood"])]
+    tree.start(Part("late", words, dict(os.environ), lambda: starts(mark) == 3 and starts(stood) == 2))
+    assert all(lives(pid) for pid in tree.pids.values())
+    assert tree.pids.keys() == {"stood", "late"}
 
 
 def test_a_part_that_keeps_dying_ends_the_tree(tree: Tree) -> None:

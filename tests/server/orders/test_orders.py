@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from allod import orders
+from allod import orders, starting
 from allod.desk import Desk
 from allod.events import EventLog
 from allod.orders import OrderRow
@@ -281,6 +282,36 @@ def test_a_quote_that_nobody_signed_is_forgotten_once_its_opening_cannot_happen(
     assert town.quote(other["id"])["state"] == "opened"
 
 
+@pytest.mark.parametrize("held", [True, False], ids=["held", "free"])
+def test_a_job_that_its_payer_started_in_another_way_is_never_forgotten(town: Town, held: bool) -> None:
+    quote = town.ready("ada")
+    (job,) = town.jobs
+    with town.outside.world() as world:
+        starting.start(world, job, town.home.payer, town.home.base)
+    assert town.quote(quote["id"])["state"] == "ready"
+    late = Desk(town.world.settings, town.engine, lambda _: town.outside.world(), lambda: time.time() + 3 * RUN_SECONDS)
+    with job.hold() if held else nullcontext():
+        late.tend()
+    (still,) = town.jobs
+    assert still.state is State.OPEN
+    assert len(town.job_rows()) == len(list((town.outside.home / "runner" / "keys").iterdir())) == 1
+    assert town.locked() == LEAF + FEE
+    late.tend()
+    assert town.quote(quote["id"])["state"] == "opened"
+    town.mirror().tend()
+    assert town.post(f"/v1/jobs/{still.facts['job_id']}/cancellation", {}).status_code == 202
+
+
+def test_a_damaged_folder_of_an_old_quote_holds_up_no_other_order(town: Town) -> None:
+    quote = town.ready("ada")
+    (town.jobs[0].folder / "state.json").write_bytes(b"{")
+    order = town.ask("ada")
+    late = Desk(town.world.settings, town.engine, lambda _: town.outside.world(), lambda: time.time() + 3 * RUN_SECONDS)
+    late.tend()
+    assert town.row(order).state == "ready"
+    assert town.row(quote["id"]).state == "ready"
+
+
 def test_events_are_replayed_from_any_place_in_both_forms(town: Town) -> None:
     quote = town.ready("ada")
     job = town.start(quote).json()["id"]
@@ -348,6 +379,43 @@ def test_a_wish_through_the_api_brings_everything_back_before_the_first_release(
     assert (found["refunded"], found["to_be_claimed"]) == (str(LEAF + FEE), "0")
     assert town.locked() == 0
     assert town.post(f"/v1/jobs/{job}/cancellation", {}).status_code == 409
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+def test_a_wish_between_the_signature_and_the_opening_keeps_the_job_closed(town: Town, looks: int) -> None:
+    quote = town.ready("ada")
+    job = town.start(quote).json()["id"]
+    assert town.post(f"/v1/jobs/{job}/cancellation", {}).status_code == 202
+    for _ in range(looks):
+        town.mirror().tend()
+        assert town.payer.http.get(f"/v1/jobs/{job}").json()["cancellation"] == "asked"
+    town.desk().tend()
+    town.mirror().tend()
+    found = town.quote(quote["id"])
+    assert (found["state"], town.locked(), town.jobs[0].state) == ("refused", 0, State.QUOTED)
+    assert "cancelled by its payer" in found["problem"]["title"]
+    assert town.payer.http.get(f"/v1/jobs/{job}").json()["cancellation"] == "not-open"
+    town.desk().tend()
+    assert town.locked() == 0
+
+
+def test_a_wish_while_the_job_is_being_opened_ends_it(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    quote = town.ready("ada")
+    job, real = town.start(quote).json()["id"], starting.start_signed
+
+    def wished(*args: Any, **named: Any) -> None:
+        assert town.post(f"/v1/jobs/{job}/cancellation", {}).status_code == 202
+        town.mirror().tend()
+        real(*args, **named)
+
+    monkeypatch.setattr(starting, "start_signed", wished)
+    town.desk().tend()
+    assert town.quote(quote["id"])["state"] == "opened"
+    assert town.locked() == LEAF + FEE
+    town.mirror().tend()
+    town.mirror().tend()
+    assert town.payer.http.get(f"/v1/jobs/{job}").json()["cancellation"] == "cancelled"
+    assert town.locked() == 0
 
 
 def test_a_job_that_was_never_opened_has_nothing_to_cancel(town: Town) -> None:
