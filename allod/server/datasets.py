@@ -12,7 +12,7 @@ from allod.cursors import read_cursor, write_cursor
 from allod.listing import public_card, read_listing
 from allod.operations import now
 from allod.server.consentforms import ConsentOut, PriceOut
-from allod.server.context import Db, Here
+from allod.server.context import Db, Here, InPlace
 from allod.server.forms import AddressHex, Cid, Form, Hex32, SignatureHex, Units, UnixTime, address, seconds
 from allod.server.guard import Anyone, SignedIn
 from allod.server.idempotency import Once
@@ -189,9 +189,17 @@ def read_dataset(
 
 
 @router.post("/datasets", status_code=202, operation_id="publish_dataset")
-def publish_dataset(account: SignedIn, here: Here, once: Once, given: PublicationIn) -> OperationOut:
-    """Put a dataset on chain and into the catalogue; once more with other terms adds those."""
-    listing = read_listing(here, account, BlockCid.parse(given.publication), now())
-    signature = from_hex(given.signature)
-    digest = consenting.check_register(here, listing, signature)
-    return once.keep(OperationOut.of(consenting.accept_register(once.session, listing, digest, signature)))
+async def publish_dataset(account: SignedIn, place: InPlace, once: Once, given: PublicationIn) -> OperationOut:
+    """Put a dataset on chain and into the catalogue; once more with other terms adds those.
+
+    Its public documents are kept for good and count as much as a vault: 507 `no-room`. Few publications are read at
+    once; 503 says when to come back.
+    """
+    here, cid, signature = place.world, BlockCid.parse(given.publication), from_hex(given.signature)
+
+    def publish() -> OperationOut:
+        listing = read_listing(here, account, cid, now())
+        digest = consenting.check_register(here, listing, signature)
+        return once.keep(OperationOut.of(consenting.accept_register(once.session, listing, digest, signature)))
+
+    return await place.publications.take(account, publish)

@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from allod import vaults
 from allod.depot import NoRoom, public_blocks
 from allod.vaults import Vaults, prove
 from core.database import transaction
 from core.encoding import encode_cbor
-from core.errors import Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable
+from core.errors import Conflict, Corrupted, Denied, InvalidInput, NotFound
 from core.ids import Address, VaultId
 from tests.uploads.conftest import Owner, Server, car
 from vault import unixfs
@@ -525,41 +524,6 @@ def test_the_same_commit_from_two_tabs_at_once_succeeds_in_both(server: Server, 
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: server.vaults.commit(ada.account, head, None, ada.proof()), range(4)))
     assert {one.vault for one in done} == {ada.kept()}
-
-
-def test_one_account_has_four_commits_at_work_and_is_told_when_to_come_back(
-    server: Server, ada: Owner, bob: Owner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for one in (ada, bob):
-        one.vault.add_bytes("a.txt", b"one")
-        one.send_all()
-    head = ada.vault.head_cid
-    assert head is not None
-    inside, go_on = threading.Semaphore(0), threading.Event()
-    walk = vaults.reach
-
-    def slow(*args: object) -> object:
-        inside.release()
-        assert go_on.wait(60)
-        return walk(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(vaults, "reach", slow)
-    with ThreadPoolExecutor(4) as pool:
-        working = [pool.submit(server.vaults.commit, ada.account, head, None) for _ in range(4)]
-        try:
-            assert all(inside.acquire(timeout=60) for _ in working)
-            with pytest.raises(Unavailable) as caught:
-                ada.commit(head, None)
-            assert caught.value.detail["retry_after"] > 0
-            monkeypatch.setattr(vaults, "_PATIENCE", 0.01)
-            with pytest.raises(Unavailable):
-                bob.push()
-        finally:
-            go_on.set()
-        assert len({one.result().vault for one in working}) == 1
-    monkeypatch.setattr(vaults, "reach", walk)
-    bob.push()
-    assert server.vaults._of_one == {}
 
 
 @pytest.mark.parametrize("case", json.loads((VECTORS / "uploads.json").read_text())["proofs"])
