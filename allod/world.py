@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from allod.chainview import ChainView
     from allod.depot import Depot
+    from allod.offers import Offers
     from allod.vaults import Vaults
     from consent.chain.account import Account
     from consent.chain.client import Chain
@@ -225,6 +226,13 @@ class World:
         from allod.chainview import ChainView
 
         return ChainView(self)
+
+    @cached_property
+    def offers(self) -> Offers:
+        """The open offers of datasets."""
+        from allod.offers import Offers
+
+        return Offers(self)
 
     @cached_property
     def relayer(self) -> Relayer:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from allod import consenting, consentlist
+from allod import consenting
 from allod.cursors import read_cursor, write_cursor
 from allod.listing import public_card, read_listing
 from allod.operations import now
@@ -161,13 +161,13 @@ def list_datasets(
 def read_dataset(
     caller: Anyone, here: Here, db: Db, asset: Annotated[str, Path(pattern="^0x[0-9a-f]{64}$")]
 ) -> DatasetDetailOut:
-    """A dataset's card, counts, terms and open offers."""
+    """A dataset's card, counts, terms and the newest 20 of its open offers."""
     found = here.catalogue.known([from_hex(asset, 32)]).get(from_hex(asset, 32))
     if found is None:
         raise NotFound("No dataset with that asset is listed here.", hint="GET /v1/datasets lists those that are.")
     terms = None if found.terms is None else consenting.terms_of(here, found.terms)
     offers = []
-    for row in consentlist.open_offers(here, here.view, db, found.asset, MAX_OFFERS):
+    for row in here.offers.open(db, found.asset, MAX_OFFERS):
         consent = Consent.decode(row.consent)
         named, under = purpose_of_hash(consent.purpose), consenting.terms_of(here, consent.terms)
         offers.append(

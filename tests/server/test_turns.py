@@ -47,7 +47,7 @@ class Gatekeeper:
 
 @contextmanager
 def many(person: Callable[..., Person], ask: Callable[[Person], Any], held: Gatekeeper) -> Iterator[list[Future[Any]]]:
-    """Twelve accounts ask four times each, at once, while the work of all stands still: more than the pool has threads."""
+    """Twelve accounts ask four times each, at once, while all work stands still: more than the pool has threads."""
     with ExitStack() as stack:
         askers = [person(f"stranger {number}") for number in range(12)]
         tabs = [stack.enter_context(again(one)) for one in askers for _ in range(4)]
