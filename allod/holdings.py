@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.database import Base, UtcTime, insert_into
 from core.ids import Address
+from vault.catalogue import PublicationRow
 from vault.cid import Cid
 
 KEPT = timedelta(hours=24)  # how long a block waits for the commit that needs it
@@ -178,6 +179,13 @@ def held(session: Session, holder: bytes, cids: Iterable[Cid]) -> dict[Cid, int]
         query = select(HeldRow.cid, HeldRow.size).where(HeldRow.holder == holder, HeldRow.cid.in_(_keys(some)))
         found.update((Cid.parse(cid), size) for cid, size in session.execute(query))
     return found
+
+
+def published_bytes(session: Session, owner: Address, besides: Cid) -> int:
+    """What is kept of all that this owner published but one, each block once."""
+    assets = select(PublicationRow.asset).where(PublicationRow.owner == owner)
+    blocks = select(HeldRow.cid, HeldRow.size).where(HeldRow.holder.in_(assets), HeldRow.unit != besides.bytes)
+    return session.scalar(select(func.coalesce(func.sum(blocks.distinct().subquery().c.size), 0))) or 0
 
 
 def hold(session: Session, holder: bytes, units: Mapping[Cid, Mapping[Cid, int]]) -> None:

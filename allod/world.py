@@ -130,7 +130,15 @@ class World:
         """The server's door to the blocks. (One for a process: ask for it before there are threads.)"""
         from allod.depot import Depot
 
-        return Depot(self.engine, self.blocks, limit=self.settings.upload_bytes)
+        settings, blocks = self.settings, self.blocks
+        return Depot(
+            self.engine,
+            blocks,
+            limit=settings.upload_bytes,
+            published=settings.vault_bytes,
+            reserve=settings.reserve_bytes,
+            disks=[self.home] if settings.kubo else [self.home, settings.blocks_folder],
+        )
 
     @cached_property
     def vaults(self) -> Vaults:

@@ -192,14 +192,15 @@ def read_dataset(
 async def publish_dataset(account: SignedIn, place: InPlace, once: Once, given: PublicationIn) -> OperationOut:
     """Put a dataset on chain and into the catalogue; once more with other terms adds those.
 
-    Its public documents are kept for good and count as much as a vault: 507 `no-room`. Few publications are read at
-    once; 503 says when to come back.
+    Its public documents are kept for good, of one owner as much as a vault may have: beyond it 507 `no-room`. Few
+    publications are read at once; 503 says when to come back.
     """
     here, cid, signature = place.world, BlockCid.parse(given.publication), from_hex(given.signature)
 
     def publish() -> OperationOut:
         listing = read_listing(here, account, cid, now())
         digest = consenting.check_register(here, listing, signature)
+        here.depot.check_publication(account, cid)
         return once.keep(OperationOut.of(consenting.accept_register(once.session, listing, digest, signature)))
 
     return await place.publications.take(account, publish)

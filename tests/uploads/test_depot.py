@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from allod import depot
 from allod.depot import PART, Depot, NoRoom
 from allod.vaults import Vaults
 from core.encoding import encode_uvarint
@@ -274,6 +276,23 @@ def test_what_is_not_committed_within_a_day_is_collected_and_asking_again_keeps_
     assert server.depot.missing(ADA, [*mine, *other]) == list(other)
     server.clock.pass_by(25)
     assert server.depot.collect() == 3
+
+
+def test_a_disk_that_is_nearly_full_takes_no_more_parts_and_keeps_what_it_has(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {tmp_path: 10 * MIB, tmp_path / "blocks": 10 * MIB}
+    monkeypatch.setattr(depot.shutil, "disk_usage", lambda disk: SimpleNamespace(free=free[disk]))
+    small = Depot(server.engine, server.store, limit=64 * MIB, reserve=8 * MIB, disks=list(free))
+    kept, more = some(1, MIB), some(1, MIB)
+    small.take(ADA, car(kept))
+    for disk in free:
+        free[disk] = 9 * MIB  # and the part's framing
+        with pytest.raises(NoRoom, match="nearly full"):
+            small.take(ADA, car(more))
+        free[disk] = 10 * MIB
+    assert server.store.missing([*kept, *more]) == list(more)
+    assert small.take(ADA, car(more)).stored == 1
 
 
 def test_what_an_account_may_have_uncommitted_is_bounded_and_a_commit_makes_room(
