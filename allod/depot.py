@@ -219,10 +219,16 @@ class Depot:
         return sum(map(self._sweep, iter(lambda: list(islice(rest, _SWEEP)), [])))
 
     def _sweep(self, among: list[Cid] | None) -> int:
-        with self.writing():
+        def find() -> list[Cid]:
             with transaction(self.engine) as session:
-                doomed = holdings.unneeded(session, _SWEEP, among)
-            if doomed:
+                return holdings.unneeded(session, _SWEEP, among)
+
+        with self.writing():
+            if doomed := find():
+                self._patiently(self.blocks.begin)
+                doomed = (
+                    find()
+                )  # a program of this home may have taken some for its own until now, and none from now on
                 # Deleted first and forgotten then: a kill in between leaves a note, and the next sweep follows it.
                 self.delete(doomed)
                 with transaction(self.engine) as session:

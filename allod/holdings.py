@@ -2,7 +2,8 @@
 
 Promises. A block is deleted only if it came in by the server's door (`uploaded_blocks`), no vault and no published
 dataset holds it (`held_blocks`), and nobody sent it within the last day without having committed it yet (`uploads`).
-What the owner of this home put by other programs is in none of these, and so is never deleted here.
+What the programs of this home put (`allod.homeblocks`) is in none of these, even if somebody sent it too, and so is
+never deleted here.
 """
 
 from __future__ import annotations
@@ -219,6 +220,14 @@ def unneeded(session: Session, at_most: int, among: Iterable[Cid] | None = None)
     if among is not None:
         query = query.where(UploadedRow.cid.in_(_keys(list(among))))
     return [Cid.parse(cid) for cid in session.scalars(query.limit(at_most))]
+
+
+def take_home(session: Session, cids: Iterable[Cid]) -> None:
+    """A program of this home has put these: they are not deleted, whoever sent them too."""
+    for some in _batches(cids):
+        theirs = UploadedRow.cid.in_(_keys(some))
+        if session.scalar(select(UploadedRow.cid).where(theirs).limit(1)) is not None:
+            session.execute(delete(UploadedRow).where(theirs))
 
 
 def note_arrival(session: Session, cid: Cid, size: int) -> None:

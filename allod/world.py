@@ -117,8 +117,8 @@ class World:
         return JobBook(self.engine)
 
     @cached_property
-    def blocks(self) -> BlockStore:
-        """The block store: the embedded one, or that on the kubo node which the settings name."""
+    def store(self) -> BlockStore:
+        """The bare block store: the embedded one, or that on the kubo node which the settings name."""
         from allod.storage import open_blocks
 
         store = open_blocks(self.settings)
@@ -126,14 +126,21 @@ class World:
         return store
 
     @cached_property
+    def blocks(self) -> BlockStore:
+        """The block store, for what this home itself puts: that stays, whatever strangers send to its server."""
+        from allod.homeblocks import HomeBlocks
+
+        return HomeBlocks(self.store, lambda: self.engine)
+
+    @cached_property
     def depot(self) -> Depot:
         """The server's door to the blocks. (One for a process: ask for it before there are threads.)"""
         from allod.depot import Depot
 
-        settings, blocks = self.settings, self.blocks
+        settings, store = self.settings, self.store
         return Depot(
             self.engine,
-            blocks,
+            store,
             limit=settings.upload_bytes,
             published=settings.vault_bytes,
             reserve=settings.reserve_bytes,

@@ -61,7 +61,11 @@ def follow(request: Request, read: Read, after: int, last_event_id: str | None) 
     place = place_of(request)
     client = key_of(request.client.host if request.client else "")
     stream = _Stream(request.app.state.streams, client, place.bounds)
-    first = read(start, BATCH)  # what fails, fails before the answer begins
+    try:
+        first = read(start, BATCH)  # what fails, fails before the answer begins
+    except BaseException:
+        stream.end()
+        raise
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(_events(place, read, start, first, stream), 200, headers, MEDIA_TYPE)
 
@@ -69,7 +73,7 @@ def follow(request: Request, read: Read, after: int, last_event_id: str | None) 
 class _Stream:
     """One stream among those that are counted: from before its first look, until it ends or nobody has it any more."""
 
-    _guard = threading.Lock()
+    _guard = threading.RLock()  # a collection of garbage may end another one in between
 
     def __init__(self, streams: Counter[bytes], client: bytes, bounds: Bounds) -> None:
         self._streams: Counter[bytes] | None = None
