@@ -238,15 +238,3 @@ def _fields(
         ],
         "nonce_revoked": one.is_nonce_revoked,
     }
-
-
-def open_offers(world: World, view: ChainView, session: Session, asset: bytes, at_most: int) -> list[ConsentRow]:
-    """The offers for a dataset that trainers can take now, newest first."""
-    snapshot = view.now()
-    query = select(ConsentRow).where(ConsentRow.asset == asset, ConsentRow.grantee == NOBODY)
-    rows = list(session.scalars(query.order_by(ConsentRow.signed.desc(), ConsentRow.digest.desc()).limit(10 * at_most)))
-    consents = [Consent.decode(row.consent) for row in rows]
-    _, ended = _look(world, snapshot, rows, consents, [[] for _ in rows]) if rows else ([], [])
-    time = world.chain.block(snapshot.head).timestamp
-    is_open = [not over and consent.expiry > time for consent, over in zip(consents, ended, strict=True)]
-    return [row for row, fits in zip(rows, is_open, strict=True) if fits][:at_most]

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Engine, select
@@ -41,7 +43,7 @@ PART = 16 << 20  # bytes of one CAR
 QUESTION = 1000  # CIDs asked for at once
 HEADS = 8  # that may wait for an account's commit
 WAIT = 30.0  # seconds for another program that writes
-_PUBLIC = 256 << 20  # bytes of one publication's documents, which count against no vault
+_PUBLIC = 256 << 20  # bytes of one publication's documents, which count against no vault but its owner's bound
 _HOUR = 3600.0
 _SWEEP = 256  # blocks deleted in one flush
 
@@ -50,7 +52,7 @@ _Result = TypeVar("_Result")
 
 
 class NoRoom(AllodError):
-    """A bound on what an account or a vault may keep here is reached."""
+    """A bound on what an account or a vault may keep here is reached, or the disk is nearly full."""
 
     status, exit_code, slug = 507, 9, "no-room"
 
@@ -73,14 +75,21 @@ class Depot:
         blocks: BlockStore,
         *,
         limit: int,
+        published: int = 1 << 40,
+        reserve: int = 0,
+        disks: Sequence[Path] = (),
         wait: float = WAIT,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`limit` is how many bytes an account may have sent without committing them."""
+        """`limit` is how many bytes an account may have sent without committing them, `published` how many the public
+        documents of all its datasets may have. Of each of the `disks`, named by a folder, `reserve` bytes stay free.
+        """
         self.engine = engine
         self.blocks = blocks
         self.clock = clock
         self._limit = limit
+        self._published = published
+        self._reserve, self._disks = reserve, tuple(disks)
         self._wait = wait
         self._mutex = threading.RLock()
 
@@ -95,6 +104,7 @@ class Depot:
 
     def take(self, account: Address, part: bytes) -> Taken:
         """Store a CARv1 of at most 16 MiB, durably. Every block is verified before any is stored."""
+        self._check_disks(len(part))
         heads, blocks = _read(part)
         sizes = {cid: len(data) for cid, data in (*heads.items(), *blocks.items())}
         now = self.clock()
@@ -119,6 +129,13 @@ class Depot:
                 f"This account would have {size} bytes here that are not committed; at most {self._limit} are kept.",
                 hint="Commit what was sent, then send the rest; what is not committed goes after a day.",
                 limit=self._limit,
+            )
+
+    def _check_disks(self, size: int) -> None:
+        if any(shutil.disk_usage(disk).free < self._reserve + size for disk in self._disks):
+            raise NoRoom(
+                "This server's disk is nearly full, so it takes no more blocks.",
+                hint="Send it again later: the server's operator has to make room. What was stored is safe.",
             )
 
     def get(self, cid: Cid) -> bytes:
@@ -181,10 +198,16 @@ class Depot:
         return sum(map(self._sweep, iter(lambda: list(islice(rest, _SWEEP)), [])))
 
     def _sweep(self, among: list[Cid] | None) -> int:
-        with self.writing():
+        def find() -> list[Cid]:
             with transaction(self.engine) as session:
-                doomed = holdings.unneeded(session, _SWEEP, among)
-            if doomed:
+                return holdings.unneeded(session, _SWEEP, among)
+
+        with self.writing():
+            if doomed := find():
+                self._patiently(self.blocks.begin)
+                doomed = (
+                    find()
+                )  # a program of this home may have taken some for its own until now, and none from now on
                 # Deleted first and forgotten then: a kill in between leaves a note, and the next sweep follows it.
                 self.delete(doomed)
                 with transaction(self.engine) as session:
@@ -206,6 +229,19 @@ class Depot:
             blocks = public_blocks(self.blocks, publication)
             with transaction(self.engine) as session:
                 holdings.hold(session, asset, {publication: blocks})
+
+    def check_publication(self, owner: Address, publication: Cid) -> None:
+        """`NoRoom` where this publication and the owner's others are more than is kept for good of one owner."""
+        self._keep_published(owner)
+        size = sum(public_blocks(self.blocks, publication).values())
+        with transaction(self.engine) as session:
+            size += holdings.published_bytes(session, owner, besides=publication)
+        if size > self._published:
+            raise NoRoom(
+                f"Your published datasets would take {size} bytes here; at most {self._published} are kept.",
+                hint="Publish fewer objects: what is published stays for good.",
+                limit=self._published,
+            )
 
     def _keep_published(self, owner: Address | None) -> None:
         """The same for whatever the catalogue lists, of one owner or of all."""

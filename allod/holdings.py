@@ -2,7 +2,8 @@
 
 Promises. A block is deleted only if it came in by the server's door (`uploaded_blocks`), no vault and no published
 dataset holds it (`held_blocks`), and nobody sent it within the last day without having committed it yet (`uploads`).
-What the owner of this home put by other programs is in none of these, and so is never deleted here.
+What the programs of this home put (`allod.homeblocks`) is in none of these, even if somebody sent it too, and so is
+never deleted here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.database import Base, UtcTime, insert_into
 from core.ids import Address
+from vault.catalogue import PublicationRow
 from vault.cid import Cid
 
 KEPT = timedelta(hours=24)  # how long a block waits for the commit that needs it
@@ -180,6 +182,13 @@ def held(session: Session, holder: bytes, cids: Iterable[Cid]) -> dict[Cid, int]
     return found
 
 
+def published_bytes(session: Session, owner: Address, besides: Cid) -> int:
+    """What is kept of all that this owner published but one, each block once."""
+    assets = select(PublicationRow.asset).where(PublicationRow.owner == owner)
+    blocks = select(HeldRow.cid, HeldRow.size).where(HeldRow.holder.in_(assets), HeldRow.unit != besides.bytes)
+    return session.scalar(select(func.coalesce(func.sum(blocks.distinct().subquery().c.size), 0))) or 0
+
+
 def hold(session: Session, holder: bytes, units: Mapping[Cid, Mapping[Cid, int]]) -> None:
     """The holder needs these units, given with the sizes of their blocks."""
     rows = (
@@ -211,6 +220,14 @@ def unneeded(session: Session, at_most: int, among: Iterable[Cid] | None = None)
     if among is not None:
         query = query.where(UploadedRow.cid.in_(_keys(list(among))))
     return [Cid.parse(cid) for cid in session.scalars(query.limit(at_most))]
+
+
+def take_home(session: Session, cids: Iterable[Cid]) -> None:
+    """A program of this home has put these: they are not deleted, whoever sent them too."""
+    for some in _batches(cids):
+        theirs = UploadedRow.cid.in_(_keys(some))
+        if session.scalar(select(UploadedRow.cid).where(theirs).limit(1)) is not None:
+            session.execute(delete(UploadedRow).where(theirs))
 
 
 def note_arrival(session: Session, cid: Cid, size: int) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import JSON, BigInteger, Float, ForeignKey, LargeBinary, String,
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from consent.chain.account import check_signed
-from core.database import Base, UtcTime, inserting, utc_now
+from core.database import Base, UtcTime, inserting, take_turn, utc_now
 from core.encoding import from_hex
 from core.errors import Conflict, InvalidInput, NotFound
 from core.ids import Address
@@ -75,6 +75,7 @@ class JobEventRow(Base):
 
 def place(session: Session, payer: Address, wish: dict[str, Any], *, clock: Clock = time.time) -> OrderRow:
     """Ask the runner for a quote; `Conflict` where the payer has too many that wait."""
+    take_turn(session, b"orders" + payer)
     undone = select(func.count()).where(OrderRow.payer == payer, OrderRow.state.in_([WAITING, READY, SIGNED]))
     fresh = (OrderRow.expires.is_(None)) | (OrderRow.expires > int(clock())) | (OrderRow.state != READY)
     if (session.scalar(undone.where(fresh)) or 0) >= MAX_OPEN:

@@ -20,7 +20,7 @@ from allod.server import activity
 from consent.grant import Consent
 from consent.purposes import purpose
 from consent.terms import Terms
-from core.database import Base
+from core.database import Base, take_turn
 from core.encoding import from_hex, to_hex
 from core.errors import Conflict, Denied, InvalidInput, NotFound
 from core.ids import NOBODY, Address, Asset
@@ -142,6 +142,7 @@ def ask(
     if not 1 <= days_open <= MAX_DAYS or len(message) > MAX_MESSAGE:
         raise InvalidInput(f"A request is open 1 to {MAX_DAYS} days, its message has at most {MAX_MESSAGE} characters.")
     purpose(asked.purpose)
+    take_turn(session, b"requests" + owner + trainer)
     mine = (RequestRow.owner == owner, RequestRow.trainer == trainer)
     waiting = (RequestRow.state == State.OPEN, RequestRow.closes > at)
     count = session.scalar(select(func.count()).select_from(RequestRow).where(*mine, *waiting)) or 0

@@ -8,10 +8,8 @@ signature over its own address takes the vault from one that did not.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -23,7 +21,7 @@ from allod import holdings
 from allod.depot import Depot, NoRoom
 from allod.holdings import VaultRow
 from core.database import exclusively, transaction
-from core.errors import AllodError, Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable
+from core.errors import AllodError, Conflict, Corrupted, Denied, InvalidInput, NotFound
 from core.ids import Address, VaultId
 from vault.catalogue import HEADS_LOCK, HeadRow
 from vault.cid import DAG_CBOR, Cid
@@ -31,9 +29,6 @@ from vault.manifest import VaultHead
 from vault.reachable import Reach, incomplete, reach
 
 PROOF_CONTEXT = b"allod/vault-account/v1\0"
-_WALKS = 4  # commits that are worked on at once
-_OF_ONE = 4  # commits of one account that are worked on or wait
-_PATIENCE = 20.0  # seconds that a commit waits for its turn
 
 
 @dataclass(frozen=True)
@@ -77,9 +72,6 @@ class Vaults:
         """`limit` bounds one vault's bytes."""
         self._depot = depot
         self._limit = limit
-        self._guard = threading.Lock()
-        self._of_one: Counter[Address] = Counter()
-        self._walks = threading.BoundedSemaphore(_WALKS)
 
     def of(self, account: Address) -> Kept:
         """The account's vault, `NotFound` before its first commit. What other programs of this home changed counts."""
@@ -103,6 +95,7 @@ class Vaults:
     ) -> Committed:
         """Make the head under `cid` the account's vault, if `previous` is the newest one; again changes nothing.
 
+        It reads every block that is new, for minutes if there are a million: bound how many are at it at once.
         `record` is called within the transaction. Raises `Conflict` with the newest head as detail `head`,
         `Incomplete`, `Denied` for another account's vault, `NoRoom`, and `InvalidInput` or `Corrupted` for a head that
         does not hold.
@@ -112,28 +105,7 @@ class Vaults:
             if row is not None and row.head == cid.bytes and (row.proved or proof is None):
                 return Committed(_kept(row))
             waiting = holdings.waiting_head(session, account, cid)
-        with self._turn(account):
-            return self._commit(account, cid, previous, self._head(cid, waiting), proof, record)
-
-    @contextmanager
-    def _turn(self, account: Address) -> Generator[None]:
-        """Few walks at a time, so that whoever sends long lists again and again takes no more than a share."""
-        too_many = Unavailable("Too many commits at once.", hint="Try again in a moment.", retry_after=3)
-        with self._guard:
-            if self._of_one[account] >= _OF_ONE:
-                raise too_many
-            self._of_one[account] += 1
-        try:
-            if not self._walks.acquire(timeout=_PATIENCE):
-                raise too_many
-            try:
-                yield
-            finally:
-                self._walks.release()
-        finally:
-            with self._guard:
-                self._of_one[account] -= 1
-                self._of_one += Counter()  # forgets those at zero
+        return self._commit(account, cid, previous, self._head(cid, waiting), proof, record)
 
     def _commit(
         self,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from allod.chainview import ChainView
     from allod.depot import Depot
+    from allod.offers import Offers
     from allod.vaults import Vaults
     from consent.chain.account import Account
     from consent.chain.client import Chain
@@ -116,8 +117,8 @@ class World:
         return JobBook(self.engine)
 
     @cached_property
-    def blocks(self) -> BlockStore:
-        """The block store: the embedded one, or that on the kubo node which the settings name."""
+    def store(self) -> BlockStore:
+        """The bare block store: the embedded one, or that on the kubo node which the settings name."""
         from allod.storage import open_blocks
 
         store = open_blocks(self.settings)
@@ -125,11 +126,26 @@ class World:
         return store
 
     @cached_property
+    def blocks(self) -> BlockStore:
+        """The block store, for what this home itself puts: that stays, whatever strangers send to its server."""
+        from allod.homeblocks import HomeBlocks
+
+        return HomeBlocks(self.store, lambda: self.engine)
+
+    @cached_property
     def depot(self) -> Depot:
         """The server's door to the blocks. (One for a process: ask for it before there are threads.)"""
         from allod.depot import Depot
 
-        return Depot(self.engine, self.blocks, limit=self.settings.upload_bytes)
+        settings, store = self.settings, self.store
+        return Depot(
+            self.engine,
+            store,
+            limit=settings.upload_bytes,
+            published=settings.vault_bytes,
+            reserve=settings.reserve_bytes,
+            disks=[self.home] if settings.kubo else [self.home, settings.blocks_folder],
+        )
 
     @cached_property
     def vaults(self) -> Vaults:
@@ -225,6 +241,13 @@ class World:
         from allod.chainview import ChainView
 
         return ChainView(self)
+
+    @cached_property
+    def offers(self) -> Offers:
+        """The open offers of datasets."""
+        from allod.offers import Offers
+
+        return Offers(self)
 
     @cached_property
     def relayer(self) -> Relayer:

@@ -6,10 +6,12 @@ history. Rows hold ids, hashes, public documents and states: never plaintext, fi
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, inspect
 from sqlalchemy.dialects import postgresql, sqlite
@@ -84,12 +86,25 @@ def exclusively(engine: Engine, number: int) -> Iterator[Session]:
     (On SQLite it is the only one that writes at all.)
     """
     with transaction(engine) as session:
-        connection = session.connection()
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
+        _take_turn(session, number)
         yield session
+
+
+def take_turn(session: Session, what: bytes) -> None:
+    """From here to the session's end, only one of this `what` at a time, in whichever process.
+
+    What is counted from here on stays so, where whoever changes it takes its turn too. (On SQLite it is the only one
+    that writes at all.)
+    """
+    _take_turn(session, int.from_bytes(hashlib.sha256(what).digest()[:8], "big", signed=True))
+
+
+def _take_turn(session: Session, number: int) -> None:
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
+    elif not cast(sqlite3.Connection, connection.connection.dbapi_connection).in_transaction:  # else it writes already
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def insert_into(session: Session, table: type[Base]) -> Any:

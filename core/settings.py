@@ -120,7 +120,17 @@ class Settings(BaseSettings):
     upload_bytes: int = Field(
         default=64 << 30, ge=16 << 20, description="How much an account may have sent to the server and not committed."
     )
-    vault_bytes: int = Field(default=1 << 40, ge=16 << 20, description="How large a vault may be on the server.")
+    vault_bytes: int = Field(
+        default=1 << 40,
+        ge=16 << 20,
+        description="How large a vault may be on the server, and likewise what one owner has published, together.",
+    )
+    reserve_bytes: int = Field(
+        default=2 << 30,
+        ge=0,
+        description="How much of the disks of the home and of the embedded block store stays free: "
+        "the server takes no blocks that would leave less.",
+    )
     relayed_of_one: int = Field(
         default=200,
         ge=1,

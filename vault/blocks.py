@@ -51,6 +51,10 @@ class BlockStore(Protocol):
         """All blocks held, each once, in no promised order; only those of one codec if given."""
         ...
 
+    def begin(self) -> None:
+        """Take this store's turn to write, as the first change does: until `flush` nobody else changes a thing."""
+        ...
+
     def delete(self, cid: Cid) -> None:
         """Forget a block; nothing happens if it is absent. Durable with the next `flush`."""
         ...
@@ -134,6 +138,9 @@ class MemoryBlocks:
         with self._lock:
             held = list(self._blocks)
         return (cid for cid in held if codec is None or cid.codec == codec)
+
+    def begin(self) -> None:
+        """Nobody else can write to this memory."""
 
     def delete(self, cid: Cid) -> None:
         with self._lock:

@@ -131,6 +131,10 @@ class CarStore:
             yield from page
             after = page[-1]
 
+    def begin(self) -> None:
+        with self._mutex:
+            self._begin()
+
     def delete(self, cid: Cid) -> None:
         with self._mutex:
             if self._lookup(cid) is None:

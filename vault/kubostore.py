@@ -134,6 +134,10 @@ class KuboStore:
                 held.update(dict.fromkeys(batch))
         return (cid for cid in held if codec is None or cid.codec == codec)
 
+    def begin(self) -> None:
+        with self._mutex, self._all_or_nothing():
+            self._begin_writing()
+
     def delete(self, cid: Cid) -> None:
         if not self.has(cid):
             return

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from allod.server.bounds import Bounds
 from allod.server.readiness import Readiness
+from allod.server.turns import Turns
 from allod.world import World
 from core.database import transaction
 from core.limits import Buckets
@@ -39,10 +40,13 @@ class Place:
     stopping: threading.Event = field(default_factory=threading.Event)
     accounts: Buckets = field(init=False)
     readiness: Readiness = field(init=False)
+    commits: Turns = field(init=False)
+    publications: Turns = field(init=False)
 
     def __post_init__(self) -> None:
         self.accounts = Buckets(self.bounds.account)
         self.readiness = Readiness(self.world, patience=self.bounds.parts)
+        self.commits, self.publications = Turns("commits"), Turns("publications")
 
     def close(self) -> None:
         """Let the threads of the readiness checks go."""

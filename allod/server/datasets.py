@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from allod import consenting, consentlist
+from allod import consenting
 from allod.cursors import read_cursor, write_cursor
 from allod.listing import public_card, read_listing
 from allod.operations import now
 from allod.server.consentforms import ConsentOut, PriceOut
-from allod.server.context import Db, Here
+from allod.server.context import Db, Here, InPlace
 from allod.server.forms import AddressHex, Cid, Form, Hex32, SignatureHex, Units, UnixTime, address, seconds
 from allod.server.guard import Anyone, SignedIn
 from allod.server.idempotency import Once
@@ -161,13 +161,13 @@ def list_datasets(
 def read_dataset(
     caller: Anyone, here: Here, db: Db, asset: Annotated[str, Path(pattern="^0x[0-9a-f]{64}$")]
 ) -> DatasetDetailOut:
-    """A dataset's card, counts, terms and open offers."""
+    """A dataset's card, counts, terms and the newest 20 of its open offers."""
     found = here.catalogue.known([from_hex(asset, 32)]).get(from_hex(asset, 32))
     if found is None:
         raise NotFound("No dataset with that asset is listed here.", hint="GET /v1/datasets lists those that are.")
     terms = None if found.terms is None else consenting.terms_of(here, found.terms)
     offers = []
-    for row in consentlist.open_offers(here, here.view, db, found.asset, MAX_OFFERS):
+    for row in here.offers.open(db, found.asset, MAX_OFFERS):
         consent = Consent.decode(row.consent)
         named, under = purpose_of_hash(consent.purpose), consenting.terms_of(here, consent.terms)
         offers.append(
@@ -189,9 +189,18 @@ def read_dataset(
 
 
 @router.post("/datasets", status_code=202, operation_id="publish_dataset")
-def publish_dataset(account: SignedIn, here: Here, once: Once, given: PublicationIn) -> OperationOut:
-    """Put a dataset on chain and into the catalogue; once more with other terms adds those."""
-    listing = read_listing(here, account, BlockCid.parse(given.publication), now())
-    signature = from_hex(given.signature)
-    digest = consenting.check_register(here, listing, signature)
-    return once.keep(OperationOut.of(consenting.accept_register(here, once.session, listing, digest, signature)))
+async def publish_dataset(account: SignedIn, place: InPlace, once: Once, given: PublicationIn) -> OperationOut:
+    """Put a dataset on chain and into the catalogue; once more with other terms adds those.
+
+    Its public documents are kept for good, of one owner as much as a vault may have: beyond it 507 `no-room`. Few
+    publications are read at once; 503 says when to come back.
+    """
+    here, cid, signature = place.world, BlockCid.parse(given.publication), from_hex(given.signature)
+
+    def publish() -> OperationOut:
+        listing = read_listing(here, account, cid, now())
+        digest = consenting.check_register(here, listing, signature)
+        here.depot.check_publication(account, cid)
+        return once.keep(OperationOut.of(consenting.accept_register(here, once.session, listing, digest, signature)))
+
+    return await place.publications.take(account, publish)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,6 +21,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from allod.server.bounds import Bounds
 from allod.server.context import Place, place_of
 from allod.server.problems import TooOften
 from core.errors import AllodError, InvalidInput
@@ -58,13 +60,40 @@ def follow(request: Request, read: Read, after: int, last_event_id: str | None) 
         }
     place = place_of(request)
     client = key_of(request.client.host if request.client else "")
-    open_streams: Counter[bytes] = request.app.state.streams
-    bounds = place.bounds
-    if open_streams.total() >= bounds.streams or open_streams[client] >= bounds.streams_of_one:
-        raise TooOften("Too many streams are open.", hint="Close some, or ask for JSON with ?after=.", retry_after=10)
-    first = read(start, BATCH)  # what fails, fails before the answer begins
+    stream = _Stream(request.app.state.streams, client, place.bounds)
+    try:
+        first = read(start, BATCH)  # what fails, fails before the answer begins
+    except BaseException:
+        stream.end()
+        raise
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(_events(place, read, start, first, open_streams, client), 200, headers, MEDIA_TYPE)
+    return StreamingResponse(_events(place, read, start, first, stream), 200, headers, MEDIA_TYPE)
+
+
+class _Stream:
+    """One stream among those that are counted: from before its first look, until it ends or nobody has it any more."""
+
+    _guard = threading.RLock()  # a collection of garbage may end another one in between
+
+    def __init__(self, streams: Counter[bytes], client: bytes, bounds: Bounds) -> None:
+        self._streams: Counter[bytes] | None = None
+        with self._guard:
+            if streams.total() >= bounds.streams or streams[client] >= bounds.streams_of_one:
+                hint = "Close some, or ask for JSON with ?after=."
+                raise TooOften("Too many streams are open.", hint=hint, retry_after=10)
+            streams[client] += 1
+        self._streams, self._client = streams, client
+
+    def end(self) -> None:
+        """It is open no more."""
+        with self._guard:
+            streams, self._streams = self._streams, None
+            if streams is not None:
+                streams[self._client] -= 1
+                if not streams[self._client]:
+                    del streams[self._client]
+
+    __del__ = end  # an answer that never began ends nowhere else
 
 
 def _start(after: int, last_event_id: str | None) -> int:
@@ -75,11 +104,8 @@ def _start(after: int, last_event_id: str | None) -> int:
     return int(last_event_id)
 
 
-async def _events(
-    place: Place, read: Read, at: int, found: Sequence[Event], open_streams: Counter[bytes], client: bytes
-) -> AsyncIterator[bytes]:
+async def _events(place: Place, read: Read, at: int, found: Sequence[Event], stream: _Stream) -> AsyncIterator[bytes]:
     bounds = place.bounds
-    open_streams[client] += 1
     try:
         yield format_sse_event(retry=2000, comment="allod")
         end, beat = time.monotonic() + bounds.stream_life, time.monotonic() + bounds.heartbeat
@@ -100,6 +126,4 @@ async def _events(
             except AllodError:
                 return
     finally:
-        open_streams[client] -= 1
-        if not open_streams[client]:
-            del open_streams[client]
+        stream.end()

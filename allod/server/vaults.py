@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks
@@ -11,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from allod.server import activity
-from allod.server.context import Here
+from allod.server.context import Here, InPlace
 from allod.server.forms import Cid as CidText
 from allod.server.forms import Form, Hex32
 from allod.server.guard import SignedIn
@@ -67,12 +68,14 @@ def read_vault(account: SignedIn, here: Here) -> VaultOut:
 
 
 @router.put("/vaults/mine", operation_id="commit_vault")
-def commit_vault(account: SignedIn, here: Here, tasks: BackgroundTasks, given: CommitIn) -> VaultOut:
+async def commit_vault(account: SignedIn, place: InPlace, tasks: BackgroundTasks, given: CommitIn) -> VaultOut:
     """Make a head your vault, once all that it needs is here; doing it again changes nothing.
 
     409 `conflict` names the newest head in `head` where `previous` is another one; 422 `incomplete` names up to 1000
     blocks to send in `missing`. What the vault does not need any more is deleted, unless somebody else does.
+    Few commits are worked on at once; 503 says when to come back.
     """
+    here = place.world
 
     def record(session: Session, kept: Kept) -> None:
         data = VaultOut.of(kept).model_dump(include={"vault_id", "head", "sequence", "blocks", "bytes"})
@@ -80,7 +83,8 @@ def commit_vault(account: SignedIn, here: Here, tasks: BackgroundTasks, given: C
 
     previous = None if given.previous is None else Cid.parse(given.previous)
     proof = None if given.proof is None else from_hex(given.proof, 64)
-    done = here.vaults.commit(account, Cid.parse(given.head), previous, proof, record)
+    commit = partial(here.vaults.commit, account, Cid.parse(given.head), previous, proof, record)
+    done = await place.commits.take(account, commit)
     if done.dropped:
         tasks.add_task(_sweep, here, done.dropped, account)
     return VaultOut.of(done.vault)

@@ -25,9 +25,9 @@ def settings(tmp_path: Path, **more: object) -> Settings:
 
 def test_blocks_are_embedded_unless_a_node_is_named(tmp_path: Path) -> None:
     with World(settings(tmp_path)) as world:
-        assert isinstance(world.blocks, CarStore)
+        assert isinstance(world.store, CarStore)
     with stand_in() as node, World(settings(tmp_path, kubo=node.address)) as world:
-        assert isinstance(world.blocks, KuboStore)
+        assert isinstance(world.store, KuboStore)
         world.blocks.add(RAW, b"on the node")
         world.blocks.flush()
         assert b"on the node" in node.blocks.values()

@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from allod import consenting, requests
+from allod.server import datasets
 from allod.world import World
 from consent.chain.account import Account
 from consent.chain.client import Chain
@@ -496,6 +498,43 @@ def test_a_page_of_consents_asks_the_chain_as_often_for_many_as_for_few(
     assert asked_for[0] == asked_for[1] <= 8
     [row] = ok(owner.http.get("/v1/consents", params={"limit": 1}))["data"]
     assert row["number"] == 12
+
+
+def test_ended_offers_hide_no_older_one_and_a_strangers_look_costs_the_chain_little(
+    world: World, owner: Owner, anonymous: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = owner.publish()
+    path = f"/v1/datasets/{to_hex(made.asset)}"
+
+    def shown() -> list[str]:
+        return [one["consent"]["nonce"] for one in ok(anonymous.get(path))["offers"]]
+
+    def calls() -> int:
+        return asked_of_the_chain(monkeypatch, shown).count("eth_call")
+
+    old = [owner.consent(made, nonce=nonce_of(0, word, 3)) for word in range(2)]
+    monkeypatch.setattr(datasets, "MAX_OFFERS", 2)
+    for one in old:
+        ok(owner.post_consent(one), 202)
+    ended = [owner.consent(made, nonce=nonce_of(0, 100 + word, 7)) for word in range(22)]  # above 10 * MAX_OFFERS
+    for one in ended:
+        ok(owner.post_consent(one), 202)
+    assert shown() == [str(one.nonce) for one in ended[:-3:-1]]
+    assert calls() == 0, "nothing new at this block"
+    fund(world, owner.person)
+    for one in ended:
+        world.market.token.transact(owner.person.account, "revoke_nonces", one.word, 1 << one.bit)
+    newest_first = [str(one.nonce) for one in reversed(old)]
+    assert shown() == newest_first
+    assert calls() == 0
+    world.chain.mine()
+    assert calls() == 3, "an epoch, and the words of the two that are open"
+    assert shown() == newest_first
+    ok(owner.revoke_all(0), 202)
+    work(world)
+    assert shown() == []
+    world.chain.mine()
+    assert calls() == 0
 
 
 def test_earnings_ask_the_chain_once_for_each_block(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from allod.server import activity
@@ -16,6 +17,7 @@ from allod.world import World
 from core.database import transaction
 from core.ids import Address
 from tests.real import running_postgres
+from tests.server.at_most import WAYS, no_more_than
 from tests.server.people import ORIGIN, TEST_BOUNDS, Person, account_of, development_world
 
 
@@ -68,3 +70,10 @@ def test_a_stream_steps_over_no_entry_that_is_committed_late(world: World) -> No
         found = activity.since(session, who, after=0, at_most=10)
     assert [entry.kind for entry in found] == ["first", "second"]
     assert found[0].id < found[1].id
+
+
+@pytest.mark.parametrize(("add", "most"), WAYS)
+def test_the_last_one_of_a_bound_is_had_once(
+    world: World, add: Callable[[Session], None], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_more_than(world.engine, add, most, monkeypatch)

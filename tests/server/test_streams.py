@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
+from starlette.requests import Request
 
-from allod.server import activity
+from allod.server import activity, streams
 from allod.server.app import create_app
+from allod.server.problems import TooOften
 from allod.world import World
 from core import listening
 from core.database import transaction
+from core.errors import NotFound
 from core.ids import Address
 from tests.server.people import TEST_BOUNDS, Person, sign_in_message
 
@@ -155,6 +161,43 @@ def test_streams_are_bounded_and_counted_until_their_end(ada: Person, world: Wor
             pause.wait(0.01)
         assert client.get("/v1/activity/stream", headers={"accept": "application/json"}).status_code == 200
         assert not app.state.streams
+
+
+def test_streams_count_from_before_their_first_look_and_until_nobody_has_them(world: World) -> None:
+    app = create_app(world, origins=("http://127.0.0.1",), bounds=replace(TEST_BOUNDS, streams_of_one=2))
+    scope = {"type": "http", "app": app, "headers": [(b"accept", STREAM["accept"].encode())], "client": ("1.2.3.4", 1)}
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    def read(after: int, at_most: int) -> list[streams.Event]:
+        inside.release()
+        assert go_on.wait(PATIENT)
+        return []
+
+    def follow(read: streams.Read = read) -> Any:
+        return streams.follow(Request(scope), read, 0, None)
+
+    def broken(after: int, at_most: int) -> list[streams.Event]:
+        raise NotFound("gone")
+
+    with ThreadPoolExecutor(2) as pool:
+        looking = [pool.submit(follow) for _ in range(2)]
+        try:
+            assert all(inside.acquire(timeout=PATIENT) for _ in looking)
+            with pytest.raises(TooOften):
+                follow(broken)
+        finally:
+            go_on.set()
+        answers = [one.result() for one in looking]
+    assert app.state.streams.total() == 2
+    looking.clear()
+    answers.clear()  # neither was ever sent
+    gc.collect()
+    assert not app.state.streams
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            follow(broken)
+    assert not app.state.streams
+    app.state.place.close()
 
 
 def test_a_server_that_stops_ends_its_streams(ada: Person, world: World) -> None:

@@ -14,20 +14,19 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from allod import vaults
-from allod.depot import NoRoom, public_blocks
+from allod.depot import Depot, NoRoom, public_blocks
 from allod.vaults import Vaults, prove
 from core.database import transaction
 from core.encoding import encode_cbor
-from core.errors import Conflict, Corrupted, Denied, InvalidInput, NotFound, Unavailable
-from core.ids import Address, VaultId
+from core.errors import Conflict, Corrupted, Denied, InvalidInput, NotFound
+from core.ids import Address, ObjectId, VaultId
 from tests.uploads.conftest import Owner, Server, car
 from vault import unixfs
 from vault.blocks import MemoryBlocks
 from vault.carstore import CarStore
 from vault.catalogue import Catalogue, PublicationRow
 from vault.cid import DAG_CBOR, RAW, Cid
-from vault.manifest import ObjectManifest, VaultHead, encode_pages
+from vault.manifest import DatasetHeader, ObjectManifest, VaultHead, encode_pages
 from vault.reachable import Incomplete
 from vault.rootkey import RootKey
 from vault.vault import Vault
@@ -225,22 +224,52 @@ def test_what_is_removed_although_published_is_kept_while_its_dataset_is_listed(
     assert stored(server) == {ada.vault.head_cid}
 
 
-def test_the_public_documents_of_a_published_dataset_stay_whatever_its_owner_removes(
-    server: Server, ada: Owner
-) -> None:
-    entry = ada.vault.add_bytes("a.txt", b"one")
-    payload = ada.vault.manifest(entry.object_id).payload
-    header, _ = ada.vault.build_dataset([entry.object_id], CARD)
-    rows = ada.blocks.add(DAG_CBOR, encode_cbor({"v": 1, "kind": "share-rows", "rows": [b"row"]}))
+def publication_of(owner: Owner, objects: list[ObjectId]) -> tuple[DatasetHeader, Cid]:
+    """A publication among the owner's blocks, as far as its public documents go."""
+    header, _ = owner.vault.build_dataset(objects, CARD)
+    rows = owner.blocks.add(DAG_CBOR, encode_cbor({"v": 1, "kind": "share-rows", "rows": [b"row"]}))
     table = {"v": 1, "kind": "share-table", "head": b"head", "sig": bytes(64), "pages": [rows.link]}
     fields = {
         "v": 1,
         "kind": "publication",
         "header": header.cid.link,
-        "terms": ada.blocks.add(RAW, b"terms").link,
-        "shares": ada.blocks.add(DAG_CBOR, encode_cbor(table)).link,
+        "terms": owner.blocks.add(RAW, b"terms").link,
+        "shares": owner.blocks.add(DAG_CBOR, encode_cbor(table)).link,
     }
-    publication = ada.blocks.add(DAG_CBOR, encode_cbor(fields))
+    return header, owner.blocks.add(DAG_CBOR, encode_cbor(fields))
+
+
+def test_what_an_owner_has_published_is_bounded_and_the_same_again_costs_nothing(
+    server: Server, ada: Owner, bob: Owner
+) -> None:
+    for one in (ada, bob):
+        one.vault.add_bytes("a.txt", b"one")
+        one.vault.add_bytes("b.txt", b"two")
+    objects = [entry.object_id for entry in ada.vault.entries()]
+    first, second = (publication_of(ada, [one])[1] for one in objects)
+    other = publication_of(bob, [entry.object_id for entry in bob.vault.entries()])[1]
+    ada.send_all()
+    bob.send_all()
+    size = sum(public_blocks(ada.blocks, first).values())
+    small = Depot(server.engine, server.store, limit=64 << 20, published=size + size // 2)
+    small.check_publication(ada.account, first)
+    row = PublicationRow(asset=b"a" * 32, terms=b"t" * 32, owner=ada.account, cid=str(first), sequence=1)
+    with transaction(server.engine) as session:
+        session.add(row)
+    small.check_publication(ada.account, first)  # before it was kept, and after
+    small.check_publication(ada.account, first)
+    with pytest.raises(NoRoom, match="published datasets would take") as caught:
+        small.check_publication(ada.account, second)
+    assert caught.value.detail["limit"] == size + size // 2
+    small.check_publication(bob.account, other)
+
+
+def test_the_public_documents_of_a_published_dataset_stay_whatever_its_owner_removes(
+    server: Server, ada: Owner
+) -> None:
+    entry = ada.vault.add_bytes("a.txt", b"one")
+    payload = ada.vault.manifest(entry.object_id).payload
+    header, publication = publication_of(ada, [entry.object_id])
     ada.send_all()
     ada.push()
     row = PublicationRow(asset=b"a" * 32, terms=b"t" * 32, owner=ada.account, cid=str(publication), sequence=1)
@@ -525,41 +554,6 @@ def test_the_same_commit_from_two_tabs_at_once_succeeds_in_both(server: Server, 
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: server.vaults.commit(ada.account, head, None, ada.proof()), range(4)))
     assert {one.vault for one in done} == {ada.kept()}
-
-
-def test_one_account_has_four_commits_at_work_and_is_told_when_to_come_back(
-    server: Server, ada: Owner, bob: Owner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for one in (ada, bob):
-        one.vault.add_bytes("a.txt", b"one")
-        one.send_all()
-    head = ada.vault.head_cid
-    assert head is not None
-    inside, go_on = threading.Semaphore(0), threading.Event()
-    walk = vaults.reach
-
-    def slow(*args: object) -> object:
-        inside.release()
-        assert go_on.wait(60)
-        return walk(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(vaults, "reach", slow)
-    with ThreadPoolExecutor(4) as pool:
-        working = [pool.submit(server.vaults.commit, ada.account, head, None) for _ in range(4)]
-        try:
-            assert all(inside.acquire(timeout=60) for _ in working)
-            with pytest.raises(Unavailable) as caught:
-                ada.commit(head, None)
-            assert caught.value.detail["retry_after"] > 0
-            monkeypatch.setattr(vaults, "_PATIENCE", 0.01)
-            with pytest.raises(Unavailable):
-                bob.push()
-        finally:
-            go_on.set()
-        assert len({one.result().vault for one in working}) == 1
-    monkeypatch.setattr(vaults, "reach", walk)
-    bob.push()
-    assert server.vaults._of_one == {}
 
 
 @pytest.mark.parametrize("case", json.loads((VECTORS / "uploads.json").read_text())["proofs"])

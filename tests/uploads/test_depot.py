@@ -8,21 +8,27 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from allod import depot, holdings
 from allod.depot import PART, Depot, NoRoom
+from allod.homeblocks import HomeBlocks
+from allod.trees import lay_down
 from allod.vaults import Vaults
+from consent.tree import Leaf, SumTree
+from core.database import transaction
 from core.encoding import encode_uvarint
 from core.errors import Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import Address
 from tests.uploads.conftest import Owner, Server, car
 from tests.vault import standin
 from tests.vault.standin import stand_in
-from vault.blocks import MAX_BLOCK
+from vault.blocks import MAX_BLOCK, MemoryBlocks
 from vault.carlog import SegmentFile, encode_tombstone
 from vault.carstore import CarStore
 from vault.cid import DAG_CBOR, RAW, Cid
@@ -262,6 +268,89 @@ def test_a_kill_anywhere_in_a_part_leaves_nothing_that_is_not_sent_again_or_coll
         assert list(store.cids()) == []
 
 
+@pytest.fixture
+def home(server: Server) -> Iterator[HomeBlocks]:
+    """The store as another program of this home has it."""
+    with CarStore(server.store._path, patience=60) as store:
+        yield HomeBlocks(store, lambda: server.engine)
+
+
+def tree() -> SumTree:
+    """That of a job, as its payer works it out from the quote too."""
+    return SumTree([Leaf(b"c" * 32, Address(b"o" * 20), 7)])
+
+
+@pytest.mark.parametrize("when", ["before", "before, a day ago", "meanwhile", "after"])
+def test_what_a_program_of_this_home_put_stays_whoever_sends_it_too(
+    server: Server, home: HomeBlocks, when: str
+) -> None:
+    own = MemoryBlocks()
+    lay_down(own, tree())
+    part = car({cid: own.get(cid) for cid in own.cids()})
+    with ThreadPoolExecutor(1) as pool:
+        if when.startswith("before"):
+            server.depot.take(BOB, part)
+            if "ago" in when:
+                server.clock.pass_by(25)
+                with transaction(server.engine) as session:
+                    holdings.expire_uploads(session, server.clock())
+        elif when == "meanwhile":
+            home.begin()
+            taken = pool.submit(server.depot.take, BOB, part)  # it looks for them, then waits for its turn
+            for _ in range(6000):
+                with transaction(server.engine) as session:
+                    if holdings.sizes(session, own.cids()):
+                        break
+                threading.Event().wait(0.01)
+        lay_down(home, tree())
+        if when == "meanwhile":
+            taken.result(timeout=60)
+        elif when == "after":
+            server.depot.take(BOB, part)
+    server.clock.pass_by(25)
+    server.depot.collect()
+    assert server.store.missing(own.cids()) == []
+    assert server.depot.collect() == 0
+
+
+def test_a_program_that_puts_what_is_being_swept_waits_and_stores_it_anew(
+    server: Server, home: HomeBlocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = some(3)
+    server.depot.take(BOB, car(blocks))
+    server.clock.pass_by(25)
+    delete = server.depot.delete
+    with ThreadPoolExecutor(1) as pool:
+        waiting = []
+
+        def late(doomed: Iterable[Cid]) -> None:
+            waiting.append(pool.submit(home.put_many, blocks.items()))
+            with pytest.raises(TimeoutError):
+                waiting[0].result(timeout=0.2)
+            delete(doomed)
+
+        monkeypatch.setattr(server.depot, "delete", late)
+        assert server.depot.collect() == 3
+        waiting[0].result(timeout=60)
+    home.flush()
+    assert server.store.missing(blocks) == []
+    assert server.depot.collect() == 0
+
+
+def test_a_sweep_waits_for_a_program_that_puts_and_leaves_it_what_it_put(server: Server, home: HomeBlocks) -> None:
+    blocks, others = some(3), some(2)
+    server.depot.take(BOB, car({**blocks, **others}))
+    server.clock.pass_by(25)
+    home.put_many(blocks.items())
+    with ThreadPoolExecutor(1) as pool:
+        sweeping = pool.submit(server.depot.collect)
+        with pytest.raises(TimeoutError):
+            sweeping.result(timeout=0.2)
+        home.flush()
+        assert sweeping.result(timeout=60) == 2
+    assert server.store.missing([*blocks, *others]) == list(others)
+
+
 def test_what_is_not_committed_within_a_day_is_collected_and_asking_again_keeps_ones_own(server: Server) -> None:
     mine, other = some(3), some(2)
     server.depot.take(ADA, car({**mine, **other}))
@@ -274,6 +363,23 @@ def test_what_is_not_committed_within_a_day_is_collected_and_asking_again_keeps_
     assert server.depot.missing(ADA, [*mine, *other]) == list(other)
     server.clock.pass_by(25)
     assert server.depot.collect() == 3
+
+
+def test_a_disk_that_is_nearly_full_takes_no_more_parts_and_keeps_what_it_has(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {tmp_path: 10 * MIB, tmp_path / "blocks": 10 * MIB}
+    monkeypatch.setattr(depot.shutil, "disk_usage", lambda disk: SimpleNamespace(free=free[disk]))
+    small = Depot(server.engine, server.store, limit=64 * MIB, reserve=8 * MIB, disks=list(free))
+    kept, more = some(1, MIB), some(1, MIB)
+    small.take(ADA, car(kept))
+    for disk in free:
+        free[disk] = 9 * MIB  # and the part's framing
+        with pytest.raises(NoRoom, match="nearly full"):
+            small.take(ADA, car(more))
+        free[disk] = 10 * MIB
+    assert server.store.missing([*kept, *more]) == list(more)
+    assert small.take(ADA, car(more)).stored == 1
 
 
 def test_what_an_account_may_have_uncommitted_is_bounded_and_a_commit_makes_room(

@@ -166,3 +166,16 @@ def test_flushing_and_closing_twice_is_harmless(store: BlockStore) -> None:
     store.flush()
     store.close()
     store.close()
+
+
+def test_a_turn_that_changes_nothing_ends_with_its_flush(store: BlockStore) -> None:
+    cid = store.add(RAW, b"before")
+    store.begin()
+    store.begin()
+    store.flush()
+    store.flush()
+    assert list(store.cids()) == [cid]
+    store.begin()
+    store.delete(cid)
+    store.flush()
+    assert not store.has(cid)

@@ -52,6 +52,9 @@ class Failing:
         for cid, data in blocks:
             self.put(cid, data)
 
+    def begin(self) -> None:
+        self._blocks.begin()
+
     def delete(self, cid: Cid) -> None:
         self._change()
         self._blocks.delete(cid)

@@ -229,6 +229,9 @@ export interface paths {
         /**
          * Publish Dataset
          * @description Put a dataset on chain and into the catalogue; once more with other terms adds those.
+         *
+         *     Its public documents are kept for good, of one owner as much as a vault may have: beyond it 507 `no-room`. Few
+         *     publications are read at once; 503 says when to come back.
          */
         post: operations["publish_dataset"];
         delete?: never;
@@ -246,7 +249,7 @@ export interface paths {
         };
         /**
          * Read Dataset
-         * @description A dataset's card, counts, terms and open offers.
+         * @description A dataset's card, counts, terms and the newest 20 of its open offers.
          */
         get: operations["read_dataset"];
         put?: never;
@@ -647,6 +650,7 @@ export interface paths {
          *
          *     409 `conflict` names the newest head in `head` where `previous` is another one; 422 `incomplete` names up to 1000
          *     blocks to send in `missing`. What the vault does not need any more is deleted, unless somebody else does.
+         *     Few commits are worked on at once; 503 says when to come back.
          */
         put: operations["commit_vault"];
         post?: never;

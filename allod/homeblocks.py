@@ -1,0 +1,81 @@
+"""The block store as the programs of a home use it, beside a server that deletes what strangers sent and nobody needs.
+
+Promises. What was put here stays, also where somebody sent the same block to the server before, meanwhile or after:
+from its `put` on it is deleted by nobody else, and once it was flushed it is on no list of what may be. A put takes the
+store's turn to write, even if the block is there already.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+from sqlalchemy import Engine
+
+from allod import holdings
+from core.database import transaction
+from vault.blocks import BlockStore, Data
+from vault.cid import Cid
+
+
+class HomeBlocks:
+    """`store` for a home with the database `engine`, opened once something was put. Safe for several threads."""
+
+    def __init__(self, store: BlockStore, engine: Callable[[], Engine]) -> None:
+        self._store = store
+        self._engine = engine
+        self._guard = threading.Lock()
+        self._put: set[Cid] = set()
+
+    def add(self, codec: int, data: Data) -> Cid:
+        cid = Cid.of(codec, data)
+        self.put(cid, data)
+        return cid
+
+    def put(self, cid: Cid, data: Data) -> None:
+        self._store.begin()  # a sweep looks for what it deletes in its own turn, so either it is over or it sees us
+        if self._store.has(cid):
+            self._take_home([cid])
+        self._store.put(cid, data)
+        with self._guard:
+            self._put.add(cid)
+
+    def put_many(self, blocks: Iterable[tuple[Cid, Data]]) -> None:
+        for cid, data in blocks:
+            self.put(cid, data)
+
+    def get(self, cid: Cid) -> bytes:
+        return self._store.get(cid)
+
+    def has(self, cid: Cid) -> bool:
+        return self._store.has(cid)
+
+    def missing(self, cids: Iterable[Cid]) -> list[Cid]:
+        return self._store.missing(cids)
+
+    def cids(self, codec: int | None = None) -> Iterator[Cid]:
+        return self._store.cids(codec)
+
+    def begin(self) -> None:
+        self._store.begin()
+
+    def delete(self, cid: Cid) -> None:
+        with self._guard:
+            self._put.discard(cid)
+        self._store.delete(cid)
+
+    def flush(self) -> None:
+        self._store.flush()
+        with self._guard:
+            put, self._put = self._put, set()
+        if put:
+            # Somebody may have sent one of them before it could be seen here; it waits a day for its commit.
+            self._take_home(put)
+
+    def close(self) -> None:
+        self.flush()
+        self._store.close()
+
+    def _take_home(self, cids: Iterable[Cid]) -> None:
+        with transaction(self._engine()) as session:
+            holdings.take_home(session, cids)
