@@ -123,7 +123,7 @@ def publish(
         "Nobody may use it yet: `allod consent offer` or `allod consent grant` come next.",
     ]
     if not is_listed_so:
-        lines[-1] = "It was listed before, under other terms: `allod consent` goes by those. Another title lists it anew."
+        lines[-1] = "It was listed before, under other terms: `allod consent` goes by those. A new title lists it anew."
     return Shown(data, lines)
 
 

@@ -46,8 +46,8 @@ export function planPublication(open: Open, world: World, proposal: Proposal): P
   const { licence, files, isOpen } = proposal;
   const [card, steps] = [checkCard(proposal.card), new Steps()];
   const terms = writeTerms({ ...licence, ...usual(open, world) });
-  const sentences = [termsSentence(terms, card.title, null, styleFor(world)), ...pay(open, world, terms)];
-  const signed = { title: card.title, files: files.map((file) => file.name), sentences };
+  const allows = [termsSentence(terms, card.title, null, styleFor(world))];
+  const signed = { title: card.title, files: files.map((file) => file.name), allows, pays: pay(open, world, terms) };
   return {
     ...publishing(signed, terms.purposes.length, isOpen),
     act: (say) => publish(open, world, { ids: files.map((file) => file.id), card, terms, isOpen }, steps, say),
@@ -127,10 +127,10 @@ export async function planOffer(open: Open, world: World, asset: Hex): Promise<P
   const drafts = purposes.map((purpose) =>
     draftConsent({ owner: open.signer.address, grantee: null, asset, terms, purpose, escrow, now: Date.now() / 1000 }),
   );
-  const sentences = drafts.map((draft) => consentSentence(draft, dataset.title, terms, styleFor(world)));
+  const allows = drafts.map((draft) => consentSentence(draft, dataset.title, terms, styleFor(world)));
   const steps = new Steps();
   return {
-    ...offering({ ...namesOf(dataset), sentences: [...sentences, ...pay(open, world, terms)] }, purposes.length),
+    ...offering({ ...namesOf(dataset), allows, pays: pay(open, world, terms) }, purposes.length),
     act: (say) => offer(open, world, drafts, steps, say),
   };
 }
@@ -161,10 +161,11 @@ export async function planApproval(open: Open, world: World, request: TrainerReq
     expiry: licence.expiry,
     maxUses: licence.maxUses,
   });
-  const sentences = [consentSentence(draft, dataset.title, terms, styleFor(world)), ...pay(open, world, terms)];
+  const allows = [consentSentence(draft, dataset.title, terms, styleFor(world))];
+  const signed = { ...namesOf(dataset), allows, pays: pay(open, world, terms) };
   const steps = new Steps();
   return {
-    ...approving({ ...namesOf(dataset), sentences }, changed !== undefined, standing === undefined),
+    ...approving(signed, changed !== undefined, standing === undefined),
     act: (say) => approve(open, world, { draft, request: id, built: standing === undefined ? dataset.built : null, terms }, steps, say),
   };
 }

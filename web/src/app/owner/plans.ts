@@ -24,14 +24,15 @@ function meaning(title: string, files: readonly string[]): string {
     : `“${title}” is ${many(files.length, "file")} of this vault: ${names.join(", ")}.`;
 }
 
-/** What is signed, in sentences made from it: who may do what, and what a job pays. */
+/** What is signed, told by itself: `allows` says who may do what, a sentence for each consent, `pays` what a job pays. */
 export interface Signed {
   readonly title: string;
   readonly files: readonly string[];
-  readonly sentences: readonly string[];
+  readonly allows: readonly string[];
+  readonly pays: readonly string[];
 }
 
-export function publishing({ title, files, sentences }: Signed, purposes: number, open: boolean): Words {
+export function publishing({ title, files, allows, pays }: Signed, purposes: number, open: boolean): Words {
   return {
     title: open ? "Publish and offer" : "Publish",
     will: [
@@ -42,7 +43,8 @@ export function publishing({ title, files, sentences }: Signed, purposes: number
       open
         ? `You sign an open offer${purposes > 1 ? ` for each of ${purposes} purposes` : ""}, and any trainer may take it.`
         : "Trainers see these terms, and ask you.",
-      ...sentences,
+      ...allows,
+      ...pays,
     ],
     costs: FREE,
     cannot: [
@@ -56,13 +58,14 @@ export function publishing({ title, files, sentences }: Signed, purposes: number
   };
 }
 
-export function offering({ title, files, sentences }: Signed, purposes: number): Words {
+export function offering({ title, files, allows, pays }: Signed, purposes: number): Words {
   return {
     title: `Offer “${title}” to all`,
     will: [
       meaning(title, files),
       `You sign an open offer${purposes > 1 ? ` for each of ${purposes} purposes` : ""}: any trainer may take it, and pays you for each job.`,
-      ...sentences,
+      ...allows,
+      ...pays,
       "The offer is listed in the catalogue for everybody.",
     ],
     costs: FREE,
@@ -73,13 +76,13 @@ export function offering({ title, files, sentences }: Signed, purposes: number):
 }
 
 /** `registers` says that no standing terms fit, so that new ones are signed too. */
-export function approving({ title, files, sentences }: Signed, changed: boolean, registers: boolean): Words {
+export function approving({ title, files, allows, pays }: Signed, changed: boolean, registers: boolean): Words {
   return {
     title: changed ? "Approve with changes" : "Approve the request",
     will: [
       meaning(title, files),
-      "You sign a consent for this one trainer:",
-      ...sentences,
+      ...allows.map((sentence) => `You sign a consent: ${sentence}`),
+      ...pays,
       ...(registers
         ? [
             "No terms of this dataset say exactly that: you sign new ones too, and their hash goes on chain beside it.",
@@ -98,8 +101,7 @@ export function approving({ title, files, sentences }: Signed, changed: boolean,
 /** `sentences` say what each of the consents allowed; `takers` are trainers who took one of the offers. */
 export function revoking(sentences: readonly string[], offers: number, takers: number): Words {
   const will = [
-    sentences.length === 1 ? "This ends:" : `These ${sentences.length} end:`,
-    ...sentences,
+    ...sentences.map((sentence) => `This ends: ${sentence}`),
     "The keepers are told first: each that stores it releases no further key. Then the chain records it.",
   ];
   if (offers > 0) {
