@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from allod.identities import Unlocked
@@ -76,15 +77,23 @@ def publish_dataset(
     return done
 
 
-def own_terms(vault: Vault, asset: Asset) -> Terms:
-    """The terms under which this owner published the dataset last, from the vault's own sealed records.
+def own_terms(world: World, vault: Vault, asset: Asset) -> Terms:
+    """The terms that the dataset is listed with, from the vault's own sealed records; `NotFound` without one of them.
 
-    Never from a catalogue: whoever could list another document there would choose what the owner signs.
+    The catalogue names them by their hash alone: whoever could list another document there would choose what the owner
+    signs. Not simply the newest terms: those may be what one trainer was granted.
     """
-    terms = [body["terms"] for body in vault.records(DATASET_RECORD) if body["asset"] == asset]
-    if not terms:
+    mine = [body["terms"] for body in vault.records(DATASET_RECORD) if body["asset"] == asset]
+    if not mine:
         raise NotFound("This vault has published no such dataset.", hint="`allod dataset list` shows the assets.")
-    return Terms.decode(terms[-1])
+    listed = world.catalogue.get(asset).terms
+    found = next((terms for terms in mine if sha256(terms).digest() == listed), None)
+    if found is None:
+        raise NotFound(
+            "This vault has no record of the terms that the dataset is listed with.",
+            hint="Do not consent under them; publish the objects anew.",
+        )
+    return Terms.decode(found)
 
 
 def signed_consents(vault: Vault) -> list[SignedConsent]:
@@ -104,7 +113,7 @@ def sign_consent(
     max_uses: int | None = None,
 ) -> SignedConsent:
     """Sign a consent for one trainer, or an open offer; it is in the vault's records before it is known to anyone."""
-    terms = own_terms(vault, asset)
+    terms = own_terms(world, vault, asset)
     known = [signed.consent for signed in signed_consents(vault)]
     address = owner.identity.address
     consent = granting.draft(

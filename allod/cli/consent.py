@@ -66,7 +66,7 @@ def _signed(
     with opened(screen, passphrase_file) as (world, owner, found):
         row = world.catalogue.find(asset)
         expiry = None if days is None else world.chain.block().timestamp + days * DAY
-        end = own_terms(found, Asset(row.asset)).expiry
+        end = own_terms(world, found, Asset(row.asset)).expiry
         if expiry is not None and expiry > end:
             raise InvalidInput(
                 f"The dataset's terms end in {(end - expiry) // DAY + (days or 0)} days.",

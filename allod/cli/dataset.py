@@ -106,6 +106,7 @@ def publish(
         }
         done = publish_dataset(world, owner, found, [entry.object_id for entry in chosen], card, terms)
         header = done.publication.header
+        is_listed_so = world.catalogue.get(done.asset).terms == terms.hash
         data = {
             "asset": to_hex(done.asset),
             "title": title,
@@ -121,6 +122,8 @@ def publish(
         f"any {world.committee.t} of them can release it to a consented job.",
         "Nobody may use it yet: `allod consent offer` or `allod consent grant` come next.",
     ]
+    if not is_listed_so:
+        lines[-1] = "It was listed before, under other terms: `allod consent` goes by those. A new title lists it anew."
     return Shown(data, lines)
 
 

@@ -91,9 +91,28 @@ def test_a_dataset_published_under_several_terms_is_found_under_each(world: Worl
         assert listing.publication_of(world, asset, one.hash).terms == one
     assert listing.publication_of(world, asset).terms == terms, "the list shows those that came first"
     signed = owner.sign_consent(world, ada, vault, asset, PURPOSE)
-    assert trainer.licence_for(world, signed.consent).terms == dearer, "owners sign under their newest terms"
+    assert trainer.licence_for(world, signed.consent).terms == terms, "owners sign under what the list shows"
     owner.relist(world, ada, vault)
     assert listing.publication_of(world, asset, dearer.hash).terms == dearer
+
+
+def test_an_offer_is_not_made_at_the_price_that_one_trainer_got(world: World, ada: Unlocked, vault: Vault) -> None:
+    asset, terms = publish(world, ada, vault)
+    cheaper = replace(terms, flat=1, salt=b"s" * 32)
+    record = next(body for body in vault.records("dataset") if body["asset"] == asset)
+    vault.save_record("dataset", record | {"terms": cheaper.encode()})  # as the page keeps what it approves
+    assert owner.sign_consent(world, ada, vault, asset, PURPOSE).consent.terms == terms.hash
+
+
+def test_listed_terms_that_the_vault_never_wrote_are_not_signed(world: World, ada: Unlocked, vault: Vault) -> None:
+    asset, terms = publish(world, ada, vault)
+    with transaction(world.engine) as session:
+        row = session.get(DatasetRow, asset)
+        assert row is not None
+        row.terms = replace(terms, payee=THIEF).hash
+    with pytest.raises(NotFound, match="no record of the terms"):
+        owner.sign_consent(world, ada, vault, asset, PURPOSE)
+    assert owner.signed_consents(vault) == []
 
 
 def test_a_dataset_of_somebody_else_is_not_consented_to(world: World, ada: Unlocked, vault: Vault) -> None:

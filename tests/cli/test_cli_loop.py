@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -58,6 +59,15 @@ def test_publish_grant_take_revoke_by_hand_and_the_owner_needs_no_gas(lived_in: 
     assert "revoked" in live(allod, "tess")[offered["consent"]]
     assert live(allod, "ada")[offered["consent"]] == "revoked"
     assert wei(allod, "ada") == "0"
+
+
+def test_a_dataset_under_other_terms_is_still_consented_to_as_it_is_listed(lived_in: Terminal) -> None:
+    allod = lived_in
+    words = ("dataset", "publish", "photo.bin", "--title", "Photo", "--as", "ada", "--days")
+    assert "come next" in allod(*words, "9", json=False).out
+    assert "under other terms" in allod(*words, "90", json=False).out
+    offer = ("consent", "offer", str(len(allod("dataset", "list").data["datasets"])), "--as", "ada")
+    assert re.search("terms end in [89] days", allod(*offer, "--days", "30").error["title"])
 
 
 def test_revoking_everything_ends_everything(lived_in: Terminal) -> None:

@@ -12,15 +12,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from allod.server.about import WorldOut
+from allod.server.consentforms import ConsentForm
 from allod.server.consents import ConsentRowOut
-from allod.server.datasets import DatasetDetailOut
+from allod.server.datasets import DatasetDetailOut, TermsOut
 from allod.server.earnings import EarningsOut
 from allod.server.feed import ActivityOut
 from allod.server.operations import OperationOut
 from allod.server.requests import RequestOut
 from allod.server.verification import VerificationOut
-from consent.purposes import PURPOSES
-from core.encoding import to_hex
+from consent.grant import Consent
+from consent.purposes import PURPOSES, purpose
+from consent.terms import Terms
+from core.encoding import from_hex, to_hex
+from core.ids import NOBODY, Address
 
 DAY = 86400
 NOW = int(time.time()) - 9 * DAY  # the browser asks its own clock what is over
@@ -95,13 +99,31 @@ WORLD = _checked(
 PRICE = {"flat": amount(2), "per_record_epoch": amount(0.0004)}
 
 
-def consent(owner: str, name: str, grantee: str | None, uses: int = 0) -> Json:
+def terms(owner: str, **changes: Any) -> Terms:
+    """The owner's usual licence; the same again each time."""
+    usual: Json = {
+        "purposes": ("academic-research",),
+        "base_models": None,
+        "max_epochs": 3,
+        "max_uses": 0,
+        "flat": int(PRICE["flat"]),
+        "per_record_epoch": int(PRICE["per_record_epoch"]),
+        "payee": Address(from_hex(owner)),
+        "expiry": LATER,
+        "runner": NOBODY,
+        "committee": from_hex(bytes32("committee's addresses")),
+        "salt": bytes(32),
+    }
+    return Terms(**usual | changes)
+
+
+def consent(owner: str, name: str, asset: str, grantee: str | None, uses: int = 0, under: Terms | None = None) -> Json:
     """A consent's struct."""
     return {
         "owner": owner,
         "grantee": grantee or "0x" + "00" * 20,
-        "asset": bytes32("asset"),
-        "terms": bytes32("terms"),
+        "asset": asset,
+        "terms": to_hex((under or terms(owner)).hash),
         "purpose": to_hex(PURPOSES[0].hash),
         "runner": "0x" + "00" * 20,
         "escrow": account("escrow"),
@@ -112,58 +134,50 @@ def consent(owner: str, name: str, grantee: str | None, uses: int = 0) -> Json:
     }
 
 
-def datasets(owner: str, asset: str) -> list[Json]:
-    """Two datasets: one on offer, one on request."""
-    terms = {
-        "purposes": ["academic-research"],
-        "base_models": None,
-        "max_epochs": 3,
-        "max_uses": 0,
-        **PRICE,
-        "payee": owner,
-        "expiry": LATER,
-        "runner": None,
-        "committee": bytes32("committee's addresses"),
-    }
-    both = [("Ada's notebook", asset, True), ("Reminders of two years", bytes32("second"), False)]
-    return [
-        _checked(
-            DatasetDetailOut,
-            {
-                "asset": name,
-                "owner": owner,
-                "title": title,
-                "objects": 1,
-                "records": 24,
-                "published": NOW,
-                "purposes": ["academic-research"],
-                "price": PRICE,
-                "expiry": LATER,
-                "terms_hash": bytes32("terms"),
-                "card": {"title": title, "description": "", "schema": ["text/plain"], "sample": ""},
-                "terms": terms,
-                "publication": "bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy",
-                "offers": [
-                    {
-                        "digest": bytes32("offer"),
-                        "consent": consent(owner, "offer", None),
-                        "signature": "0x" + "22" * 65,
-                        "purpose": "academic-research",
-                        "terms": terms,
-                    }
-                ]
-                if is_open
-                else [],
-            },
-        )
-        for title, name, is_open in both
+def signed(fields: Json) -> Consent:
+    """The same consent as its owner signs it."""
+    return ConsentForm(**fields).consent()
+
+
+def dataset(owner: str, asset: str, title: str, *, offered: list[str], under: Terms | None = None) -> Json:
+    """A dataset on offer for these purposes; for none of them it is on request."""
+    under = under or terms(owner)
+    document = TermsOut.of(under).model_dump(mode="json")
+    offers = [
+        {
+            "digest": bytes32(f"offer of {title} for {code}"),
+            "consent": consent(owner, "offer", asset, None, under=under) | {"purpose": to_hex(purpose(code).hash)},
+            "signature": "0x" + "22" * 65,
+            "purpose": code,
+            "terms": document,
+        }
+        for code in offered
     ]
+    return _checked(
+        DatasetDetailOut,
+        {
+            "asset": asset,
+            "owner": owner,
+            "title": title,
+            "objects": 1,
+            "records": 24,
+            "published": NOW,
+            "purposes": list(under.purposes),
+            "price": {"flat": str(under.flat), "per_record_epoch": str(under.per_record_epoch)},
+            "expiry": LATER,
+            "terms_hash": to_hex(under.hash),
+            "card": {"title": title, "description": "", "schema": ["text/plain"], "sample": ""},
+            "terms": document,
+            "publication": "bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy",
+            "offers": offers,
+        },
+    )
 
 
-def requests(owner: str) -> list[Json]:
+def requests(owner: str, asset: str) -> list[Json]:
     """One that waits, one that was answered."""
     shared = {
-        "asset": bytes32("asset"),
+        "asset": asset,
         "owner": owner,
         "title": "Ada's notebook",
         "purpose": "academic-research",
@@ -202,8 +216,8 @@ def requests(owner: str) -> list[Json]:
     ]
 
 
-def consents(owner: str) -> list[Json]:
-    """An offer that two trainers took, a consent that was used, and one that is over."""
+def consents(owner: str, asset: str) -> list[Json]:
+    """One that is over, one that was used, an offer that two trainers took; in the order in which they were signed."""
     jobs = [{"job_id": bytes32("job 1"), "opened": NOW + 3 * DAY, "adapter": bytes32("adapter")}]
 
     def token(holder: str, status: str, uses: int, left: int | None) -> Json:
@@ -212,15 +226,15 @@ def consents(owner: str) -> list[Json]:
 
     rows: list[Json] = [
         {
-            "consent": consent(owner, "offer", None),
-            "is_offer": True,
-            "tokens": [token("tom", "live", 1, None), token("una", "live", 0, None)],
-            "last_used": NOW + 3 * DAY,
-            "jobs": jobs,
+            "consent": consent(owner, "over", asset, account("walt"), 1),
+            "is_offer": False,
+            "tokens": [token("walt", "burned", 0, 1)],
+            "last_used": None,
+            "jobs": [],
             "nonce_revoked": False,
         },
         {
-            "consent": consent(owner, "named", account("vera"), 5),
+            "consent": consent(owner, "named", asset, account("vera"), 5),
             "is_offer": False,
             "tokens": [token("vera", "live", 2, 3)],
             "last_used": NOW + 2 * DAY,
@@ -228,11 +242,11 @@ def consents(owner: str) -> list[Json]:
             "nonce_revoked": False,
         },
         {
-            "consent": consent(owner, "over", account("walt"), 1),
-            "is_offer": False,
-            "tokens": [token("walt", "burned", 0, 1)],
-            "last_used": None,
-            "jobs": [],
+            "consent": consent(owner, "offer", asset, None),
+            "is_offer": True,
+            "tokens": [token("tom", "live", 1, None), token("una", "live", 0, None)],
+            "last_used": NOW + 3 * DAY,
+            "jobs": jobs,
             "nonce_revoked": False,
         },
     ]

@@ -18,13 +18,14 @@ from playwright.sync_api import BrowserContext, Page, Route
 
 from consent.chain.account import Account
 from consent.market.publication import asset_of
+from consent.terms import Terms
 from core.encoding import to_hex
 from core.ids import VaultId
 from tests.web import answers
 from tests.web.serving import CSP, STATIC
 from vault.blocks import MemoryBlocks
 from vault.car import Car
-from vault.cid import Cid
+from vault.cid import RAW, Cid
 from vault.keys import KeyFile, Stretch
 from vault.rootkey import RootKey
 from vault.vault import Vault
@@ -51,18 +52,19 @@ class Device:
     """An owner with a vault in memory, and the key file that a browser keeps of it (scrypt at its cheapest)."""
 
     def __init__(self, name: str, files: dict[str, bytes], *, publish: int = 0) -> None:
-        """`publish` is how many of the files make a dataset."""
+        """`publish` is how many of the files make a dataset, which has the consents of `answers`."""
         self.root = RootKey(sha256(name.encode()).digest())
         self.account = Account(self.root.evm_key())
         self.vault_id = VaultId(sha256(f"vault of {name}".encode()).digest())
         self.blocks = MemoryBlocks()
         self.vault = Vault(self.root, self.vault_id, self.blocks)
         self.objects = {file: self.vault.add_bytes(file, data).object_id for file, data in files.items()}
+        self.titles: dict[str, str] = {}
         self.asset = answers.bytes32("asset")
         if publish:
-            card = {"title": name, "description": "", "schema": [], "sample": ""}
-            header, _ = self.vault.build_dataset(list(self.objects.values())[:publish], card)
-            self.asset = to_hex(asset_of(self.account.address, header.encode()))
+            self.asset = self.publish("Ada's notebook", *list(files)[:publish])
+            for row in answers.consents(self.address, self.asset):
+                self.sign(row["consent"])
         cost = Stretch(n=1 << 10)
         address = self.account.address
         made = KeyFile.create(self.root, PASSPHRASE, vault_id=self.vault_id, address=address, cost=cost)
@@ -72,6 +74,22 @@ class Device:
     def address(self) -> str:
         """Its account."""
         return to_hex(self.account.address)
+
+    def publish(self, title: str, *files: str, under: Terms | None = None) -> str:
+        """Put these files up as a dataset; once more under other terms adds those. Its asset."""
+        card = {"title": title, "description": "", "schema": [], "sample": ""}
+        header, _ = self.vault.build_dataset([self.objects[file] for file in files], card)
+        asset = asset_of(self.account.address, header.encode())
+        terms = (under or answers.terms(self.address)).encode()
+        link = self.blocks.add(RAW, terms).link
+        self.vault.save_record("dataset", {"asset": asset, "publication": link, "terms": terms, "committee": bytes(32)})
+        self.titles[to_hex(asset)] = title
+        return to_hex(asset)
+
+    def sign(self, consent: dict[str, Any]) -> None:
+        """Keep a consent as the page and the command line keep those that were signed."""
+        record = {"consent": answers.signed(consent).encode(), "signature": b"\x22" * 65}
+        self.vault.save_record("consent", record)
 
     def take(self, car: bytes) -> None:
         """Keep the blocks of an archive."""
@@ -231,15 +249,19 @@ class Stage:
 
     def _listed(self, path: str, device: Device, *, is_empty: bool) -> Any:
         owner = device.address
-        details = {one["asset"]: one for one in answers.datasets(owner, device.asset)}
+        offered = {device.asset: ["academic-research"]}
+        details = {
+            asset: answers.dataset(owner, asset, title, offered=offered.get(asset, []))
+            for asset, title in device.titles.items()
+        }
         if path.startswith("/v1/datasets/"):
             return details.get(path.rsplit("/", 1)[1])
         if path == "/v1/activity/stream":
             return answers.page([])
         lists: dict[str, Callable[[], list[Any]]] = {
             "/v1/datasets": lambda: list(details.values()),
-            "/v1/requests": lambda: answers.requests(owner),
-            "/v1/consents": lambda: answers.consents(owner),
+            "/v1/requests": lambda: answers.requests(owner, device.asset),
+            "/v1/consents": lambda: answers.consents(owner, device.asset)[::-1],
             "/v1/activity": answers.activity,
             "/v1/operations": list,
         }

@@ -21,8 +21,9 @@ pytestmark = pytest.mark.needs_browser  # the built page is needed, as for the t
 FIRST, ANY, STYLES = 70 << 10, 120 << 10, 10 << 10  # bytes, gzip
 ENTRY = "index.html"
 OPENING = {"src/app/owner/opening.ts", "src/deeds/siwe.ts"}  # to unlock: keys, account, sign-in
-SHARING = {
-    "src/app/owner/publishing.ts",
+OWNED = {"src/app/owner/owned.ts"}
+SHARING = OWNED | {
+    "src/app/owner/drafting.ts",
     "src/vault/sharing.ts",
     "src/vault/sharetable.ts",
     "node_modules/@panva/hpke-noble/index.js",
@@ -38,7 +39,7 @@ LATER: dict[str, set[str]] = {
     "Offer": OPENING | SHARING,
     "Requests": OPENING | SHARING,
     "Consents": OPENING | REVOKING,
-    "Earnings": OPENING | REVOKING,
+    "Earnings": OPENING | OWNED | REVOKING,
     "Activity": OPENING,
     "Settings": OPENING,
     "Verify": set(),

@@ -51,6 +51,7 @@ class Stages:
             "photo.png": bytes(3000),
         }
         self.ada = Device("ada", files, publish=1)
+        self.ada.publish("Reminders of two years", "reminders.txt")
         self.new = Device("new", {})
 
     def fresh(self, device: Device | None = None) -> Stage:

@@ -1,6 +1,8 @@
 /** How numbers, times, money and names are written for people. Exact where it is money. */
 
-import type { Hex, Seconds, Units } from "../api/types.ts";
+import type { Seconds, Units } from "../api/types.ts";
+import { formatUnits, parseUnits } from "../deeds/money.ts";
+import { InvalidInput } from "../vault/errors.ts";
 
 const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const times = new Intl.DateTimeFormat("en-GB", {
@@ -52,24 +54,18 @@ export function short(hex: string, ends = 6): string {
 
 /** UNITs as people write them: `12.50`, `0.000125`; at least two places where the token has them. Never rounded. */
 export function money(units: Units | bigint, places: number): string {
-  const value = BigInt(units);
-  const one = 10n ** BigInt(places);
-  const part = value % one;
-  let digits = part === 0n ? "" : part.toString().padStart(places, "0").replace(/0+$/, "");
-  digits = digits.padEnd(Math.min(2, places), "0");
-  const whole = counts.format(value / one);
-  return digits === "" ? whole : `${whole}.${digits}`;
+  return formatUnits(units, places, "en-GB");
 }
 
-/** The UNITs that a decimal text means, or a sentence on why it means none. */
+/** The UNITs that a decimal text means, or a sentence on why it means none that terms can name. */
 export function parseMoney(text: string, places: number): { units: bigint } | { wrong: string } {
-  const found = /^(\d{1,20})(?:\.(\d{1,18}))?$/.exec(text.trim());
-  if (found?.[1] === undefined) return { wrong: "Write it like 12 or 12.50." };
-  const part = (found[2] ?? "").replace(/0+$/, "");
-  if (part.length > places) return { wrong: `At most ${places} decimal places.` };
-  const units = BigInt(found[1]) * 10n ** BigInt(places) + BigInt(part.padEnd(places, "0") || "0");
-  if (units > BigInt(Number.MAX_SAFE_INTEGER)) return { wrong: "That is more than terms can name." };
-  return { units };
+  try {
+    const units = parseUnits(text, places);
+    return units > BigInt(Number.MAX_SAFE_INTEGER) ? { wrong: "That is more than terms can name." } : { units };
+  } catch (thrown) {
+    if (!(thrown instanceof InvalidInput)) throw thrown;
+    return { wrong: `${thrown.message} ${thrown.hint}`.trim() };
+  }
 }
 
 /** Time that is left, coarse: `12 days`, `3 hours`. */
@@ -79,8 +75,4 @@ export function left(until: Seconds, now: Seconds = Date.now() / 1000): string {
   if (seconds < 3600) return many(Math.ceil(seconds / 60), "minute");
   if (seconds < 172800) return many(Math.round(seconds / 3600), "hour");
   return many(Math.round(seconds / 86400), "day");
-}
-
-export function isHex(text: string, length: number): text is Hex {
-  return new RegExp(`^0x[0-9a-f]{${2 * length}}$`).test(text);
 }

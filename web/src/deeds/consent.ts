@@ -141,7 +141,7 @@ export function consentDeed({ chainId, consentToken }: Pick<Place, "chainId" | "
   return { kind: "Consent", chainId, contract: consentToken, message: { ...checkConsent(consent) } };
 }
 
-export function isOffer(consent: Consent): boolean {
+export function isOffer(consent: Pick<Consent, "grantee">): boolean {
   return consent.grantee === NOBODY;
 }
 
@@ -184,33 +184,51 @@ export function highestPlace(owner: Hex, signed: Iterable<Consent>): bigint {
 
 const UINT64 = (1n << 64n) - 1n;
 
-/** A nonce that a server proposed, or `InvalidInput` if a consent that was signed before may have it. */
+const LAST_PLACE = 1n << 62n; // above it lies what only a mistake or a lie reaches
+const MOST_AHEAD = 1n << 16n;
+
+/**
+ * A nonce that a server proposed, or `InvalidInput` if a consent that was signed before may have it, or if it lies so
+ * far ahead that a lie would use up the numbers below it.
+ */
 export function checkNonce(proposed: string, owner: Hex, signed: Iterable<Consent>): bigint {
   if (!/^\d{1,29}$/.test(proposed)) throw new InvalidInput("The proposed nonce is not a decimal number.");
   const nonce = bigInteger(BigInt(proposed), "The proposed nonce", UINT96_MAX);
-  if ((nonce & UINT64) <= highestPlace(owner, signed)) {
+  const [place, highest] = [nonce & UINT64, highestPlace(owner, signed)];
+  if (place <= highest) {
     throw new InvalidInput("The server proposed a nonce that you used before.", "Do not sign; report it.");
+  }
+  if (place > highest + MOST_AHEAD || place >= LAST_PLACE) {
+    throw new InvalidInput("The server proposed a nonce far above all that you used.", "Do not sign; report it.");
   }
   return nonce;
 }
 
-/** What to draft a consent from; it begins now, ends with the terms and has their uses unless told less. */
+/**
+ * What to draft a consent from; it begins now, ends with the terms and has their uses unless told less. `grantee` null
+ * makes it an offer to all: whoever means one trainer never says null, and an address of nobody is refused.
+ */
 export interface Wish {
   readonly owner: Hex;
+  readonly grantee: Hex | null;
   readonly asset: Hex;
   readonly terms: Terms;
   readonly purpose: string;
   readonly escrow: Hex;
-  readonly nonce: bigint;
   readonly now: number;
-  readonly grantee?: Hex;
   readonly expiry?: number;
   readonly maxUses?: number;
 }
 
-/** A consent under these terms, ready to sign: for `grantee`, or an offer without one. */
-export function draftConsent(wish: Wish): Consent {
-  const { owner, asset, terms, purpose, escrow, nonce, now, grantee = NOBODY } = wish;
+/** A consent that lacks only its nonce: what the owner is shown before one is taken for it. */
+export type Draft = Omit<Consent, "nonce">;
+
+/** A consent under these terms for `grantee`, or an offer to all. */
+export function draftConsent(wish: Wish): Draft {
+  const { owner, grantee, asset, terms, purpose, escrow, now } = wish;
+  if (grantee === NOBODY) {
+    throw new InvalidInput("The consent names nobody, which would make it an offer to all.", "Do not sign; report it.");
+  }
   if (!terms.purposes.includes(purpose)) {
     throw new InvalidInput(`The terms do not allow the purpose '${purpose}'.`, `They allow ${terms.purposes.join(", ")}.`);
   }
@@ -218,9 +236,9 @@ export function draftConsent(wish: Wish): Consent {
   if (terms.maxUses > 0 && !(maxUses > 0 && maxUses <= terms.maxUses)) {
     throw new InvalidInput("The terms allow fewer uses than this consent.", `Choose between 1 and ${terms.maxUses}.`);
   }
-  return checkConsent({
+  const { nonce: _, ...draft } = checkConsent({
     owner,
-    grantee,
+    grantee: grantee ?? NOBODY,
     asset,
     terms: termsHash(terms),
     purpose: purposeOf(purpose).hash,
@@ -229,6 +247,7 @@ export function draftConsent(wish: Wish): Consent {
     notBefore: Math.floor(now),
     expiry: Math.min(wish.expiry ?? terms.expiry, terms.expiry),
     maxUses,
-    nonce,
+    nonce: 0n,
   });
+  return draft;
 }

@@ -6,8 +6,9 @@
  *   const committee = readCommittee(world.committee.document, world.committee)               forSharing(committee) shares
  *   const terms = writeTerms({ purposes, payee, committee: committee.hash, expiry, … })      encodeTerms(terms) is stored
  *   await signer.signDeed(registerDeed(place, owner, dataset.digest, termsHash(terms)))      POST /v1/datasets
- *   const nonce = checkNonce(answer.nonce, owner, signed)                                    after …/next?above=highestPlace
- *   const consent = draftConsent({ owner, asset, terms, purpose, escrow, nonce, now })       with `grantee`: no offer
+ *   const draft = draftConsent({ owner, grantee, asset, terms, purpose, escrow, now })       `grantee` null: an offer to all
+ *   consentSentence(draft, title, terms, style)                                              is shown before it is signed
+ *   const consent = { ...draft, nonce: checkNonce(answer.nonce, owner, signed) }             after …/next?above=highestPlace
  *   await signer.signDeed(consentDeed(place, consent))                                       body: writeConsentFields
  *   for (const { deed, body } of revokeNonces(place, owner, consents)) …                     body and signature are posted
  *
@@ -15,11 +16,12 @@
  */
 
 export { Account, personalDigest, readAddress, recover, writeAddress } from "./account.ts";
-export { checkCard, Shape, type Card } from "./card.ts";
+export { checkCard, type Card } from "./card.ts";
 export { committeeHash, decodeCommittee, forSharing, readCommittee, verifyCommittee, type Committee, type Keeper } from "./committee.ts";
 export {
   bitOf, checkConsent, checkNonce, consentDeed, consentId, decodeConsent, draftConsent, encodeConsent, epochOf, highestPlace,
-  isOffer, nonceOf, readConsentFields, wordOfNonce, writeConsentFields, type Consent, type ConsentFields, type Place,
+  isOffer, nonceOf, readConsentFields, wordOfNonce, writeConsentFields, type Consent,
+  type ConsentFields, type Draft, type Place,
 } from "./consent.ts";
 export { NOBODY, type Hex } from "./fields.ts";
 export { formatUnits, parseUnits, unitDecimals, writeUnits } from "./money.ts";

@@ -45,3 +45,8 @@ export function purposeOfTerm(term: string): Purpose {
 export function purposeOfHash(hash: Hex): Purpose | null {
   return PURPOSES.find((purpose) => purpose.hash === hash) ?? null;
 }
+
+/** What people read for a code, which may come from anywhere. */
+export function labelOf(code: string): string {
+  return PURPOSES.find((purpose) => purpose.code === code)?.label ?? `“${code.slice(0, 40)}”, which is not on Allod's list`;
+}

@@ -4,7 +4,7 @@
  * Pure functions. Another language is another `Phrases`; dates and numbers are Intl's.
  */
 
-import { isOffer, type Consent } from "./consent.ts";
+import { isOffer, type Draft } from "./consent.ts";
 import { NOBODY, type Hex } from "./fields.ts";
 import { formatUnits } from "./money.ts";
 import { purposeOf, purposeOfHash } from "./purposes.ts";
@@ -99,7 +99,7 @@ export function termsSentence(terms: Terms, title: string, who: Hex | null, styl
 }
 
 /** What one consent allows. With its terms it also tells models and epochs. */
-export function consentSentence(consent: Consent, title: string, terms: Terms | null, style: Style): string {
+export function consentSentence(consent: Draft, title: string, terms: Terms | null, style: Style): string {
   const { phrases } = style;
   const purpose = purposeOfHash(consent.purpose);
   const parts = [consent.maxUses === 0 ? phrases.unlimited : phrases.uses(consent.maxUses)];

@@ -3,7 +3,7 @@ import { Blocks, MemoryBlocks, Outbox } from "./blocks.ts";
 import { type Bytes, compare, equal, random, toHex } from "./bytes.ts";
 import { encodeCbor } from "./cbor.ts";
 import { Cid, DAG_CBOR, RAW } from "./cid.ts";
-import { encodePublication, memberCids, storeDataset } from "./datasets.ts";
+import { decodeCard, encodePublication, memberCids, storeDataset } from "./datasets.ts";
 import { type Named, checkNames, openRecord, readEntry, sealDescription, sealRecord } from "./entry.ts";
 import { Conflict, Corrupted, InvalidInput, NotFound } from "./errors.ts";
 import { Heads } from "./heads.ts";
@@ -251,14 +251,19 @@ export class Vault {
     return { header: cid, digest: cid.digest, objects: header.objects, records };
   }
 
-  /** The datasets built from this vault, oldest first. */
-  async datasets(): Promise<BuiltDataset[]> {
-    return await Promise.all(
-      this.heads.contents.datasets.map(async (cid) => {
-        const { objects, records } = decodeHeader(await this.blocks.get(cid));
-        return { header: cid, digest: cid.digest, objects, records };
-      }),
-    );
+  /** The datasets built from this vault that can be read, oldest first, each with its card; `unreadable` has the others. */
+  async datasets(): Promise<(BuiltDataset & { readonly card: Body })[]> {
+    const found = await inOrder(this.heads.contents.datasets, async (cid) => {
+      try {
+        const header = decodeHeader(await this.blocks.get(cid));
+        const { card } = decodeCard(await this.blocks.get(header.card));
+        return { header: cid, digest: cid.digest, objects: header.objects, records: header.records, card };
+      } catch (error) {
+        if (!isLost(error)) throw error;
+        return null;
+      }
+    });
+    return found.filter((dataset) => dataset !== null);
   }
 
   /** Takes a dataset off the vault's list, once it was never registered or all its consents have ended. */

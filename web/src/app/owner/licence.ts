@@ -23,9 +23,10 @@ export function endOf(day: string): Seconds {
   return Math.floor(Date.parse(`${day}T23:59:59Z`) / 1000);
 }
 
-/** What a job with so many epochs pays. */
-export function priceOf(licence: Pick<Licence, "flat" | "perRecordEpoch">, records: number, epochs: number): bigint {
-  return licence.flat + licence.perRecordEpoch * BigInt(records) * BigInt(epochs);
+/** Why a number from a form is none of those asked for, or the empty text. */
+export function wrongNumber(value: unknown, least: number, most: number): string {
+  const fits = Number.isInteger(value) && Number(value) >= least && Number(value) <= most;
+  return fits ? "" : `A whole number from ${least} to ${most.toLocaleString("en-GB")}.`;
 }
 
 /** The licence that a request asks for. */
@@ -41,19 +42,28 @@ export function asked(request: TrainerRequest): Licence {
   };
 }
 
-/** Whether terms that stand already give exactly what is asked, so that no new terms are needed. */
-export function covers(terms: Terms, wanted: Licence): boolean {
-  const models = terms.baseModels;
-  const modelsFit =
-    models === null ? wanted.baseModels === null : (wanted.baseModels?.every((one) => models.includes(one)) ?? false);
+/** What terms say of money, runner and keepers where the owner was asked nothing about it. */
+export type Usual = Pick<Terms, "payee" | "runner" | "committee">;
+
+/** Whether terms that stand already give exactly what is wanted and nothing more, so that no new terms are needed. */
+export function covers(terms: Terms, wanted: Licence, usual: Usual): boolean {
   const usesFit = terms.maxUses === 0 || (wanted.maxUses > 0 && wanted.maxUses <= terms.maxUses);
   return (
     wanted.purposes.every((code) => terms.purposes.includes(code)) &&
-    modelsFit &&
+    sameModels(terms.baseModels, wanted.baseModels) &&
     usesFit &&
     terms.maxEpochs === wanted.maxEpochs &&
     terms.flat === wanted.flat &&
     terms.perRecordEpoch === wanted.perRecordEpoch &&
-    wanted.expiry <= terms.expiry
+    wanted.expiry <= terms.expiry &&
+    terms.payee === usual.payee &&
+    terms.runner === usual.runner &&
+    terms.committee === usual.committee
   );
+}
+
+function sameModels(ours: readonly Hex[] | null, theirs: readonly Hex[] | null): boolean {
+  if (ours === null || theirs === null) return ours === theirs;
+  const wanted = new Set(theirs);
+  return ours.length === wanted.size && ours.every((model) => wanted.has(model));
 }

@@ -7,16 +7,19 @@
 
 import { useRenewal } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
-import type { ConsentRow, Dataset, Hex, Operation, Session, TrainerRequest } from "../../api/types.ts";
+import type { Hex, Operation, Session, TrainerRequest } from "../../api/types.ts";
 import type { BrokenPlace, TrainingRecord } from "../../readers/index.ts";
 import type { Signer } from "../../deeds/signer.ts";
 import type { RootKey, Vault } from "../../vault/index.ts";
 import { operations } from "../stores/operations.svelte.ts";
 import type { Proposal } from "../stores/offer.svelte.ts";
 import { world } from "../stores/world.svelte.ts";
-import type { DatasetFile } from "./publishing.ts";
+import type { Plan } from "../stores/sheet.svelte.ts";
+import type { Published } from "./drafting.ts";
 import { forget, keep, type Kept, readKept } from "./keeping.ts";
 import type { Licence } from "./licence.ts";
+import type { Owned } from "./owned.ts";
+import type { Held } from "./revocations.ts";
 import { resume, signIn, signOut } from "./session.ts";
 import type { Steps } from "./steps.ts";
 import { wallets } from "./wallets.svelte.ts";
@@ -241,37 +244,59 @@ class Owner {
     await this.sawHead();
   }
 
-  // What owners sign.
+  // What owners sign. Each plan is drafted first and says what its act will sign.
 
-  async datasets(signal?: AbortSignal): Promise<Dataset[]> {
-    const { ownDatasets } = await import("./publishing.ts");
-    return await ownDatasets(this.account, signal);
+  async datasets(signal?: AbortSignal): Promise<Published[]> {
+    const { publishedDatasets } = await import("./drafting.ts");
+    return await publishedDatasets(this.#opened, signal);
   }
 
-  /** The titles and file names behind this owner's assets: names that no server knows. */
-  async published(): Promise<{ asset: Hex; title: string; files: DatasetFile[] }[]> {
-    const { namesOfAssets } = await import("./publishing.ts");
-    return await namesOfAssets(this.#opened, this.account);
+  /** This owner's datasets as the vault knows them: titles, and names that no server knows. */
+  async owned(signal?: AbortSignal): Promise<Map<Hex, Owned>> {
+    const open = this.#opened;
+    const { ownedDatasets } = await import("./owned.ts");
+    await open.vault.refresh(signal);
+    await this.sawHead();
+    return await ownedDatasets(open);
   }
 
-  async publish(proposal: Proposal, steps: Steps, say: Say): Promise<Operation[]> {
-    const { publish } = await import("./publishing.ts");
-    return await publish(this.#opened, await this.#pinned(), proposal, steps, say);
+  async consents(signal?: AbortSignal): Promise<Held[]> {
+    const { heldConsents } = await import("./revocations.ts");
+    const found = await heldConsents(this.#opened, signal);
+    await this.sawHead();
+    return found;
   }
 
-  async offer(asset: Hex, purposes: readonly string[], steps: Steps, say: Say): Promise<Operation[]> {
-    const { offer } = await import("./publishing.ts");
-    return await offer(this.#opened, await this.#pinned(), asset, purposes, steps, say);
+  async publication(proposal: Proposal): Promise<Plan> {
+    const { planPublication } = await import("./drafting.ts");
+    return await this.#planned((open, now) => planPublication(open, now, proposal));
   }
 
-  async approve(request: TrainerRequest, licence: Licence, steps: Steps, say: Say): Promise<Operation[]> {
-    const { approve } = await import("./publishing.ts");
-    return await approve(this.#opened, await this.#pinned(), request, licence, steps, say);
+  async offer(asset: Hex): Promise<Plan> {
+    const { planOffer } = await import("./drafting.ts");
+    return await this.#planned((open, now) => planOffer(open, now, asset));
   }
 
-  async revoke(rows: readonly ConsentRow[], steps: Steps, say: Say): Promise<Operation[]> {
-    const { revoke } = await import("./revocations.ts");
-    return await revoke(this.#opened, await this.#pinned(), rows, steps, say);
+  async approval(request: TrainerRequest, changed?: Licence): Promise<Plan> {
+    const { planApproval } = await import("./drafting.ts");
+    return await this.#planned((open, now) => planApproval(open, now, request, changed));
+  }
+
+  async revocation(rows: readonly Held[]): Promise<Plan> {
+    const { planRevocation } = await import("./revocations.ts");
+    return await this.#planned((open, now) => planRevocation(open, now, rows));
+  }
+
+  async #planned(make: (open: Open, now: Now) => Plan | Promise<Plan>): Promise<Plan> {
+    const open = this.#opened;
+    const plan = await make(open, await this.#pinned());
+    return {
+      ...plan,
+      act: async (say) => {
+        if (this.#open !== open) throw CLOSED();
+        return await plan.act(say);
+      },
+    };
   }
 
   async revokeAll(steps: Steps, say: Say): Promise<Operation[]> {
@@ -284,7 +309,7 @@ class Owner {
     return await claim(jobs, steps);
   }
 
-  async #pinned(): Promise<Awaited<ReturnType<typeof world.need>>> {
+  async #pinned(): Promise<Now> {
     const now = await world.need();
     if (this.#kept !== undefined) requirePins(this.#kept, now);
     return now;

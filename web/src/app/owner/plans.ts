@@ -1,32 +1,51 @@
 /**
  * The sentences of the transaction sheet, for each kind of act: what will happen, what it costs, what it cannot undo.
  *
- * They are the same before signing and after a reload, and they promise no more than docs/threat-model.md.
+ * They promise no more than docs/threat-model.md. What they say of terms and consents is made from what is signed.
  */
 
 import type { Operation } from "../../api/types.ts";
 import type { Plan } from "../stores/sheet.svelte.ts";
-import { many } from "../words.ts";
+import { count, many } from "../words.ts";
 
 export type Words = Pick<Plan, "title" | "will" | "costs" | "cannot" | "button" | "danger" | "opens">;
 
 const FREE = "Nothing. Allod sends the transaction and pays its fee; you only sign.";
 export const RELEASED = "A key that was released to a job cannot be recalled, nor an adapter that was trained with it.";
 
-export function publishing(files: number, purposes: number, open: boolean): Words {
-  const will = [
-    `The keys of ${many(files, "file")} are split among the keepers, so that they can release them to consented jobs.`,
-    "Your card becomes public, as you see it in the preview; files, names and notes do not.",
-    "The hashes of dataset and terms go on chain under your account.",
-  ];
-  if (open) {
-    will.push(
-      `You sign an open offer${purposes > 1 ? ` for each of ${purposes} purposes` : ""}: any trainer may take it, under these terms.`,
-    );
-  }
+const NAMED = 8; // files of a dataset that a sheet names
+
+/** What a title stands for: the vault's own files. */
+function meaning(title: string, files: readonly string[]): string {
+  const rest = files.length - NAMED;
+  const names = rest > 0 ? [...files.slice(0, NAMED), `${count(rest)} more`] : files;
+  return files.length === 0
+    ? `“${title}” has no file in this vault any more.`
+    : `“${title}” is ${many(files.length, "file")} of this vault: ${names.join(", ")}.`;
+}
+
+/** What is signed, told by itself: `allows` says who may do what, a sentence for each consent, `pays` what a job pays. */
+export interface Signed {
+  readonly title: string;
+  readonly files: readonly string[];
+  readonly allows: readonly string[];
+  readonly pays: readonly string[];
+}
+
+export function publishing({ title, files, allows, pays }: Signed, purposes: number, open: boolean): Words {
   return {
     title: open ? "Publish and offer" : "Publish",
-    will,
+    will: [
+      meaning(title, files),
+      "Their keys are split among the keepers, so that they can release them to consented jobs.",
+      "Your card becomes public, as you see it in the preview; files, names and notes do not.",
+      "The hashes of dataset and terms go on chain under your account.",
+      open
+        ? `You sign an open offer${purposes > 1 ? ` for each of ${purposes} purposes` : ""}, and any trainer may take it.`
+        : "Trainers see these terms, and ask you.",
+      ...allows,
+      ...pays,
+    ],
     costs: FREE,
     cannot: [
       "The hashes on chain stay for ever, and copies of the card may too.",
@@ -39,11 +58,14 @@ export function publishing(files: number, purposes: number, open: boolean): Word
   };
 }
 
-export function offering(title: string, purposes: number): Words {
+export function offering({ title, files, allows, pays }: Signed, purposes: number): Words {
   return {
     title: `Offer “${title}” to all`,
     will: [
-      `You sign an open offer${purposes > 1 ? ` for each of ${purposes} purposes` : ""}: any trainer may take it, under your terms, and pays you for each job.`,
+      meaning(title, files),
+      `You sign an open offer${purposes > 1 ? ` for each of ${purposes} purposes` : ""}: any trainer may take it, and pays you for each job.`,
+      ...allows,
+      ...pays,
       "The offer is listed in the catalogue for everybody.",
     ],
     costs: FREE,
@@ -53,12 +75,20 @@ export function offering(title: string, purposes: number): Words {
   };
 }
 
-export function approving(title: string, changed: boolean): Words {
+/** `registers` says that no standing terms fit, so that new ones are signed too. */
+export function approving({ title, files, allows, pays }: Signed, changed: boolean, registers: boolean): Words {
   return {
     title: changed ? "Approve with changes" : "Approve the request",
     will: [
-      `You sign a consent for this one trainer to train on “${title}”, under the terms shown.`,
-      ...(changed ? ["The hash of the terms you changed goes on chain beside your dataset."] : []),
+      meaning(title, files),
+      ...allows.map((sentence) => `You sign a consent: ${sentence}`),
+      ...pays,
+      ...(registers
+        ? [
+            "No terms of this dataset say exactly that: you sign new ones too, and their hash goes on chain beside it.",
+            `The keys of ${many(files.length, "file")} are shared anew among the keepers, under the new terms.`,
+          ]
+        : []),
       "A consent token is minted to the trainer. It cannot be passed on.",
     ],
     costs: FREE,
@@ -68,19 +98,22 @@ export function approving(title: string, changed: boolean): Words {
   };
 }
 
-export function revoking(named: number, offers: number, takers: number): Words {
-  const will = ["The keepers are told first: each that stores it releases no further key. Then the chain records it."];
-  if (named > 0) will.push(`${many(named, "consent")} for a named trainer end${named === 1 ? "s" : ""}.`);
+/** `sentences` say what each of the consents allowed; `takers` are trainers who took one of the offers. */
+export function revoking(sentences: readonly string[], offers: number, takers: number): Words {
+  const will = [
+    ...sentences.map((sentence) => `This ends: ${sentence}`),
+    "The keepers are told first: each that stores it releases no further key. Then the chain records it.",
+  ];
   if (offers > 0) {
     will.push(
-      `${many(offers, "open offer")} end${offers === 1 ? "s" : ""}, and with ${offers === 1 ? "it" : "them"} ${
+      `With ${offers === 1 ? "the open offer" : "the open offers"} ends ${
         takers === 0 ? "any token taken of it" : many(takers, "token") + " that trainers took"
       }.`,
     );
   }
   will.push("A running job stops using the data within 10 seconds or 20 steps, if its runner is honest.");
   return {
-    title: named + offers === 1 ? "Revoke this consent" : `Revoke ${named + offers} consents`,
+    title: sentences.length === 1 ? "Revoke this consent" : `Revoke ${sentences.length} consents`,
     will,
     costs: `${FREE} You earn nothing more from them; what jobs owe already stays owed.`,
     cannot: [RELEASED, "A revoked consent never comes back. To allow it again, sign a new one."],
@@ -93,7 +126,7 @@ export function revokingAll(live: number): Words {
   return {
     title: "Revoke everything",
     will: [
-      `Every consent and offer you ever signed ends at once: ${many(live, "live one")} here, and any that this page does not know.`,
+      `Every consent and offer you ever signed ends at once: ${many(live, "one")} that may be live here, and any that this page does not know.`,
       "The keepers are told first: each that stores it releases no further key. Then the chain records it.",
       "Running jobs stop using your data within 10 seconds or 20 steps, if their runners are honest.",
     ],
@@ -114,32 +147,18 @@ export function claiming(amount: string, jobs: number): Words {
   };
 }
 
-/** An act that is under way already: what is known of it is its kind. */
+const TITLES: Readonly<Record<string, string>> = {
+  register: "Publish a dataset",
+  grant: "Grant a consent",
+  offer: "Offer a dataset",
+  revoke: "Revoke consents",
+  revoke_nonces: "Revoke offers",
+  revoke_all: "Revoke everything",
+  claim: "Pay out earnings",
+};
+
+/** An act that is under way already: what is known of it is its kind, and it is followed, not signed. */
 export function planOf(operation: Operation): Plan {
-  const words: Record<string, () => Words> = {
-    register: () => publishing(1, 1, false),
-    grant: () => approving("your dataset", false),
-    offer: () => offering("your dataset", 1),
-    revoke: () => revoking(1, 0, 0),
-    revoke_nonces: () => revoking(0, 1, 0),
-    revoke_all: () => revokingAll(0),
-    claim: () => claiming("What was claimable", 1),
-  };
-  const TITLES: Record<string, string> = {
-    register: "Publish a dataset",
-    grant: "Grant a consent",
-    offer: "Offer a dataset",
-    revoke: "Revoke consents",
-    revoke_nonces: "Revoke offers",
-    revoke_all: "Revoke everything",
-    claim: "Pay out earnings",
-  };
-  const found = words[operation.kind]?.() ?? {
-    title: operation.kind,
-    will: [],
-    costs: FREE,
-    cannot: [],
-    button: "",
-  };
-  return { ...found, title: TITLES[operation.kind] ?? found.title, act: () => Promise.resolve([operation]) };
+  const title = TITLES[operation.kind] ?? operation.kind;
+  return { title, will: [], costs: "", cannot: [], button: "", act: () => Promise.resolve([operation]) };
 }

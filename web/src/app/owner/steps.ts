@@ -5,7 +5,9 @@
  * Idempotency-Key for all attempts.
  */
 
-import { newKey } from "../../api/client.ts";
+import { call, newKey } from "../../api/client.ts";
+import type { Operation } from "../../api/types.ts";
+import { operations } from "../stores/operations.svelte.ts";
 
 export class Steps {
   readonly #done = new Map<string, unknown>();
@@ -16,9 +18,14 @@ export class Steps {
     return this.#done.get(name) as T;
   }
 
-  key(name: string): string {
-    const known = this.#keys.get(name) ?? newKey();
-    this.#keys.set(name, known);
-    return known;
+  /** Post it. What the server accepted is followed from then on, whatever becomes of the rest of the act. */
+  async send(name: string, path: string, body: unknown): Promise<Operation> {
+    return await this.once(`${name}, sent`, async () => {
+      const key = this.#keys.get(name) ?? newKey();
+      this.#keys.set(name, key);
+      const operation = await call<Operation>("POST", path, { body, key });
+      operations.add(operation);
+      return operation;
+    });
   }
 }

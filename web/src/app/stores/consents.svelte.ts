@@ -1,48 +1,71 @@
 /** The owner's consents, and ending them. */
 
-import { get } from "../../api/client.ts";
-import type { ConsentRow, Page } from "../../api/types.ts";
 import { many } from "../words.ts";
+import { NOBODY } from "../../deeds/fields.ts";
 import { Steps } from "../owner/steps.ts";
 import { owner } from "../owner/owner.svelte.ts";
-import { revoking, revokingAll } from "../owner/plans.ts";
-import { Listing } from "./resource.svelte.ts";
+import { revokingAll } from "../owner/plans.ts";
+import type { Held } from "../owner/revocations.ts";
+import { Resource } from "./resource.svelte.ts";
 import { sheet } from "./sheet.svelte.ts";
 
-export function isLive(row: ConsentRow): boolean {
-  if (row.nonce_revoked || row.consent.expiry <= Date.now() / 1000) return false;
-  if (row.is_offer) return true;
-  return ["live", "never_minted", "not_yet"].includes(row.tokens[0]?.status ?? "never_minted");
+export interface Standing {
+  readonly words: string;
+  readonly tone: "" | "good" | "warn" | "bad";
+  /** Nothing can be done with it any more, as far as this page can know. */
+  readonly isOver: boolean;
 }
 
-export function usesLeft(row: ConsentRow): string {
-  if (row.consent.max_uses === 0) return "unlimited";
-  if (row.is_offer) return `${row.consent.max_uses} for each taker`;
-  return many(row.tokens[0]?.uses_left ?? row.consent.max_uses, "use");
+export function isOffer({ consent }: Held): boolean {
+  return consent.grantee === NOBODY;
 }
 
-class Consents extends Listing<ConsentRow> {
+/** What a consent is worth now. One of which the server says nothing may be live. */
+export function standing(row: Held): Standing {
+  const over = (words: string, tone: "" | "bad" = ""): Standing => ({ words, tone, isOver: true });
+  const { consent, told } = row;
+  if (consent.expiry <= Date.now() / 1000) return over("expired");
+  if (told === undefined) return { words: "state unknown", tone: "warn", isOver: false };
+  if (told.nonce_revoked) return over("revoked", "bad");
+  if (isOffer(row)) return { words: "open offer", tone: "good", isOver: false };
+  switch (told.tokens[0]?.status ?? "never_minted") {
+    case "live":
+      return { words: "live", tone: "good", isOver: false };
+    case "never_minted":
+      return { words: "being granted", tone: "warn", isOver: false };
+    case "not_yet":
+      return { words: "not yet", tone: "warn", isOver: false };
+    case "used_up":
+      return over("used up");
+    case "expired":
+      return over("expired");
+    default:
+      return over("revoked", "bad");
+  }
+}
+
+export function usesLeft(row: Held): string {
+  const { consent, told } = row;
+  if (consent.maxUses === 0) return "unlimited";
+  if (isOffer(row)) return `${consent.maxUses} for each taker`;
+  if (told === undefined) return `of ${many(consent.maxUses, "use")}, unknown`;
+  return many(told.tokens[0]?.uses_left ?? consent.maxUses, "use");
+}
+
+class Consents extends Resource<Held[]> {
   /** Numbers of the consents whose end is on its way. */
   ending: number[] = $state.raw([]);
 
   constructor() {
-    super((after, signal) =>
-      get<Page<ConsentRow>>("/v1/consents", {
-        query: { role: "owner", limit: 100, after },
-        ...(signal === undefined ? {} : { signal }),
-      }),
-    );
+    super((signal) => owner.consents(signal));
   }
 
-  revoke(rows: readonly ConsentRow[]): void {
-    const offers = rows.filter((row) => row.is_offer);
-    const takers = offers.reduce((sum, row) => sum + row.tokens.length, 0);
-    const steps = new Steps();
-    sheet.open({
-      ...revoking(rows.length - offers.length, offers.length, takers),
-      act: (say) => owner.revoke(rows, steps, say),
-      sent: () => this.#sent(rows),
-    });
+  get rows(): Held[] {
+    return this.data ?? [];
+  }
+
+  revoke(rows: readonly Held[]): void {
+    void sheet.prepare("Revoke", async () => ({ ...(await owner.revocation(rows)), sent: () => this.#sent(rows) }));
   }
 
   revokeAll(live: number): void {
@@ -54,7 +77,7 @@ class Consents extends Listing<ConsentRow> {
     });
   }
 
-  #sent(rows: readonly ConsentRow[]): void {
+  #sent(rows: readonly Held[]): void {
     this.ending = [...this.ending, ...rows.map((row) => row.number)];
     void this.load();
   }

@@ -4,7 +4,7 @@ import { get } from "../../api/client.ts";
 import type { Earning, Earnings, Hex } from "../../api/types.ts";
 import { iso, money } from "../words.ts";
 import { Steps } from "../owner/steps.ts";
-import type { DatasetFile } from "../owner/publishing.ts";
+import type { DatasetFile } from "../owner/owned.ts";
 import { owner } from "../owner/owner.svelte.ts";
 import { claiming } from "../owner/plans.ts";
 import { Resource } from "./resource.svelte.ts";
@@ -39,7 +39,7 @@ export function parts(amount: string, files: readonly DatasetFile[]): { name: st
 
 class EarningsStore extends Resource<Earnings> {
   titles: ReadonlyMap<Hex, string> = $state.raw(new Map());
-  files: ReadonlyMap<Hex, DatasetFile[]> = $state.raw(new Map());
+  files: ReadonlyMap<Hex, readonly DatasetFile[]> = $state.raw(new Map());
 
   constructor() {
     super(async (signal) => {
@@ -51,7 +51,7 @@ class EarningsStore extends Resource<Earnings> {
 
   async #name(): Promise<void> {
     try {
-      const datasets = await owner.published();
+      const datasets = [...(await owner.owned()).values()];
       this.titles = new Map(datasets.map((one) => [one.asset, one.title]));
       this.files = new Map(datasets.map((one) => [one.asset, one.files]));
     } catch {

@@ -1,10 +1,8 @@
 /** What can be offered, what is published, and publishing. */
 
-import type { Dataset } from "../../api/types.ts";
+import type { Published } from "../owner/drafting.ts";
 import type { Licence } from "../owner/licence.ts";
-import { Steps } from "../owner/steps.ts";
 import { type FileRow, owner } from "../owner/owner.svelte.ts";
-import { offering, publishing } from "../owner/plans.ts";
 import { Resource } from "./resource.svelte.ts";
 import { sheet } from "./sheet.svelte.ts";
 import { world } from "./world.svelte.ts";
@@ -18,38 +16,31 @@ export interface Proposal {
 
 interface Offerable {
   readonly files: readonly FileRow[];
-  readonly datasets: readonly Dataset[];
+  readonly datasets: readonly Published[];
 }
 
 export class OfferStore extends Resource<Offerable> {
   constructor() {
     super(async (signal) => {
       await world.need();
-      const [files, datasets] = await Promise.all([owner.refresh(signal), owner.datasets(signal)]);
-      return { files, datasets };
+      const files = await owner.refresh(signal);
+      return { files, datasets: await owner.datasets(signal) };
     });
   }
 
   publish(proposal: Proposal, sent: () => void): void {
-    const steps = new Steps();
-    sheet.open({
-      ...publishing(proposal.files.length, proposal.licence.purposes.length, proposal.isOpen),
-      act: (say) => owner.publish(proposal, steps, say),
+    void sheet.prepare("Publish", async () => ({
+      ...(await owner.publication(proposal)),
       sent: () => {
         sent();
         scrollTo(0, 0);
         void this.load();
       },
-    });
+    }));
   }
 
-  offer(dataset: Dataset): void {
-    const steps = new Steps();
-    sheet.open({
-      ...offering(dataset.title, dataset.purposes.length),
-      act: (say) => owner.offer(dataset.asset, dataset.purposes, steps, say),
-      sent: () => void this.load(),
-    });
+  offer(asset: Published["asset"]): void {
+    void sheet.prepare("Offer to all", async () => ({ ...(await owner.offer(asset)), sent: () => void this.load() }));
   }
 }
 

@@ -1,33 +1,35 @@
 /** What trainers ask of this owner, and the three answers. */
 
 import { call, get } from "../../api/client.ts";
-import type { Page, TrainerRequest } from "../../api/types.ts";
-import { asked, type Licence } from "../owner/licence.ts";
-import { Steps } from "../owner/steps.ts";
+import type { Hex, Page, TrainerRequest } from "../../api/types.ts";
+import type { Licence } from "../owner/licence.ts";
 import { owner } from "../owner/owner.svelte.ts";
-import { approving } from "../owner/plans.ts";
 import { Listing } from "./resource.svelte.ts";
 import { sheet } from "./sheet.svelte.ts";
 import { toasts } from "./toasts.svelte.ts";
 
 class Requests extends Listing<TrainerRequest> {
+  /** By the vault: a server could call one dataset by another's title. */
+  titles: ReadonlyMap<Hex, string> = $state.raw(new Map());
+
   constructor() {
-    super((after, signal) =>
-      get<Page<TrainerRequest>>("/v1/requests", {
-        query: { role: "owner", limit: 50, after },
-        ...(signal === undefined ? {} : { signal }),
-      }),
-    );
+    super(async (after, signal) => {
+      const query = { role: "owner", limit: 50, after };
+      const [page, owned] = await Promise.all([
+        get<Page<TrainerRequest>>("/v1/requests", { query, ...(signal === undefined ? {} : { signal }) }),
+        owner.owned(signal),
+      ]);
+      this.titles = new Map([...owned.values()].map(({ asset, title }) => [asset, title]));
+      return page;
+    });
   }
 
   /** As it is, or under other terms. */
   approve(request: TrainerRequest, changed?: Licence): void {
-    const steps = new Steps();
-    sheet.open({
-      ...approving(request.title ?? "your dataset", changed !== undefined),
-      act: (say) => owner.approve(request, changed ?? asked(request), steps, say),
+    void sheet.prepare("Approve the request", async () => ({
+      ...(await owner.approval(request, changed)),
       sent: () => void this.load(),
-    });
+    }));
   }
 
   async deny(request: TrainerRequest, reason: string): Promise<void> {

@@ -1,8 +1,8 @@
 /**
  * The one way to act on the chain: say what will happen, what it costs and what it cannot undo; then sign, then follow.
  *
- * A `Plan` holds the sentences and the act. The act signs, sends, and gives back the operations that the server
- * accepted; from then on the server carries them, and this page may close.
+ * A `Plan` holds the sentences and the act. The act signs, sends, adds each operation that the server accepts to those
+ * under way, and gives them back; from then on the server carries them, and this page may close.
  */
 
 import { type Problem, problemOf } from "../../api/problem.ts";
@@ -24,7 +24,8 @@ export interface Plan {
   sent?(): void;
 }
 
-export type Stage = "review" | "acting" | "following" | "failed";
+/** `refused`: there is nothing to sign, for the reason told. */
+export type Stage = "drafting" | "refused" | "review" | "acting" | "following" | "failed";
 
 class Sheet {
   plan: Plan | undefined = $state.raw();
@@ -39,6 +40,21 @@ class Sheet {
 
   get isOver(): boolean {
     return this.stage === "following" && this.operations.every(isOver);
+  }
+
+  /** Show at once that something is to be signed, and what it is as soon as it is drafted. */
+  async prepare(title: string, draft: () => Promise<Plan>): Promise<void> {
+    const waiting = { title, will: [], costs: "", cannot: [], button: "", act: () => Promise.resolve([]) };
+    this.open(waiting);
+    this.stage = "drafting";
+    try {
+      const plan = await draft();
+      if (this.plan === waiting) this.open(plan);
+    } catch (thrown) {
+      if (this.plan !== waiting) return;
+      this.problem = problemOf(thrown);
+      this.stage = "refused";
+    }
   }
 
   open(plan: Plan): void {
@@ -58,13 +74,12 @@ class Sheet {
 
   async go(): Promise<void> {
     const plan = this.plan;
-    if (plan === undefined || this.stage === "acting") return;
+    if (plan === undefined || (this.stage !== "review" && this.stage !== "failed")) return;
     this.stage = "acting";
     this.problem = undefined;
     this.saying = "Signing on this device…";
     try {
       const accepted = await plan.act((words) => (this.saying = words));
-      for (const operation of accepted) operations.add(operation);
       this.#ids = accepted.map((operation) => operation.id);
       this.stage = "following";
       plan.sent?.();

@@ -1,4 +1,4 @@
-/** What this server is: its chain and contracts, its keepers and who operates them, the list of purposes. */
+/** What this server is: its chain and contracts, its keepers and who operates them. */
 
 import { get } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
@@ -24,10 +24,6 @@ class WorldStore extends Resource<World> {
   /** Decimal places of a UNIT. */
   get places(): number {
     return this.data?.currency.unit_decimals ?? 9;
-  }
-
-  purpose(code: string): string {
-    return this.data?.purposes.find((one) => one.code === code)?.label ?? code;
   }
 }
 

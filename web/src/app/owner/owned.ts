@@ -1,0 +1,60 @@
+/** What the vault itself says of this owner's datasets and consents: no word of it comes from a server. */
+
+import type { Hex } from "../../api/types.ts";
+import { type Consent, decodeConsent } from "../../deeds/consent.ts";
+import { assetOf } from "../../deeds/registration.ts";
+import { decodeTerms, type Terms } from "../../deeds/terms.ts";
+import { equal, fromHex } from "../../vault/bytes.ts";
+import type { BuiltDataset } from "../../vault/index.ts";
+import type { Open } from "./owner.svelte.ts";
+
+export const DATASET = "dataset"; // kinds of the vault's own records, as on the command line
+export const CONSENT = "consent";
+
+/** A file of a dataset, as only its owner knows it. */
+export interface DatasetFile {
+  readonly name: string;
+  readonly records: number;
+}
+
+/** A dataset by its own card, with all terms that this vault published it under, oldest first. */
+export interface Owned {
+  readonly asset: Hex;
+  readonly title: string;
+  readonly files: readonly DatasetFile[];
+  readonly built: BuiltDataset;
+  readonly terms: readonly Terms[];
+}
+
+/** The datasets of the vault as it is known here, by their assets. Those whose blocks are lost are not among them. */
+export async function ownedDatasets({ vault, signer }: Open): Promise<Map<Hex, Owned>> {
+  const [datasets, entries, records] = await Promise.all([vault.datasets(), vault.entries(), vault.records(DATASET)]);
+  const owned = datasets.map((built): Owned => {
+    const asset = assetOf(signer.address, built.digest);
+    const { title } = built.card;
+    return {
+      asset,
+      title: typeof title === "string" ? title : "",
+      files: entries
+        .filter((entry) => entry.datasets.some((digest) => equal(digest, built.digest)))
+        .map(({ name, records }) => ({ name, records })),
+      built,
+      terms: records.filter((body) => isOf(body["asset"], asset)).map((body) => decodeTerms(body["terms"] as Uint8Array)),
+    };
+  });
+  return new Map(owned.map((one) => [one.asset, one]));
+}
+
+/** How many share tables of this asset were made so far. */
+export async function timesShared({ vault }: Open, asset: Hex): Promise<number> {
+  return (await vault.records(DATASET)).filter((body) => isOf(body["asset"], asset)).length;
+}
+
+/** Every consent that this owner ever signed, on any device, in the order they were kept. */
+export async function signedConsents({ vault }: Open): Promise<Consent[]> {
+  return (await vault.records(CONSENT)).map((body) => decodeConsent(body["consent"] as Uint8Array));
+}
+
+function isOf(value: unknown, asset: Hex): boolean {
+  return value instanceof Uint8Array && equal(value, fromHex(asset, 32));
+}
