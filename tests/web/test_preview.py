@@ -13,7 +13,7 @@ CHAT = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "
 BROKEN = 20_000
 
 
-@pytest.mark.parametrize(("data", "more"), [(b"{broken\n" * BROKEN + CHAT, "19,900"), (b"{broken\n" * 3 + CHAT, None)])
+@pytest.mark.parametrize(("data", "more"), [(CHAT + b"{broken\n" * BROKEN, "19,900"), (CHAT + b"{broken\n" * 3, None)])
 def test_of_many_broken_places_few_are_listed_and_all_are_counted(
     context: BrowserContext, static_url: str, data: bytes, more: str | None
 ) -> None:
