@@ -1,9 +1,9 @@
 """The server's one door to its blocks: what accounts send comes in here, and what nobody needs goes out.
 
 Promises. What `take` says is stored survives a crash of the machine. Parts are written one after the other, so that no
-part's failure takes another's blocks with it; a program of this home that is writing is waited for. What was sent is
-noted before it is stored: after a kill nothing lies about that is not either committed or collected. One server serves
-a home.
+part's failure takes another's blocks with it; a program of this home that is writing is waited for as long as the store
+does. What was sent is noted before it is stored: after a kill nothing lies about that is not either committed or
+collected. One server serves a home.
 """
 
 from __future__ import annotations
@@ -12,22 +12,19 @@ import io
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from allod import holdings
 from core.database import transaction, utc_now
-from core.errors import AllodError, Busy, Corrupted, InvalidInput, NotFound, Unavailable
+from core.errors import AllodError, Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import Address, Asset
 from vault.blocks import BlockStore
 from vault.car import Car
@@ -42,13 +39,11 @@ from vault.manifest import MEMBERS_KIND, DatasetHeader, decode_page
 PART = 16 << 20  # bytes of one CAR
 QUESTION = 1000  # CIDs asked for at once
 HEADS = 8  # that may wait for an account's commit
-WAIT = 30.0  # seconds for another program that writes
 _PUBLIC = 256 << 20  # bytes of one publication's documents, which count against no vault but its owner's bound
 _HOUR = 3600.0
 _SWEEP = 256  # blocks deleted in one flush
 
 _LOG = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 
 
 class NoRoom(AllodError):
@@ -78,7 +73,6 @@ class Depot:
         published: int = 1 << 40,
         reserve: int = 0,
         disks: Sequence[Path] = (),
-        wait: float = WAIT,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`limit` is how many bytes an account may have sent without committing them, `published` how many the public
@@ -90,7 +84,6 @@ class Depot:
         self._limit = limit
         self._published = published
         self._reserve, self._disks = reserve, tuple(disks)
-        self._wait = wait
         self._mutex = threading.RLock()
 
     def missing(self, account: Address, cids: Iterable[Cid]) -> list[Cid]:
@@ -119,7 +112,7 @@ class Depot:
                 holdings.note_uploads(session, account, {cid: sizes[cid] for cid in blocks}, arriving, now)
                 for cid, data in heads.items():
                     holdings.note_head(session, account, cid, data, now, HEADS)
-            self._patiently(lambda: store.put_many(blocks.items()))
+            store.put_many(blocks.items())
             store.flush()
         return Taken(len(new), len(sizes) - len(new), sum(sizes[cid] for cid in new))
 
@@ -161,30 +154,14 @@ class Depot:
                 raise
 
     def put(self, cid: Cid, data: bytes) -> None:
-        """Put one block while `writing`, waiting for other programs; durable with the store's `flush`."""
-        self._patiently(lambda: self.blocks.put(cid, data))
+        """Put one block while `writing`; durable with the store's `flush`."""
+        self.blocks.put(cid, data)
 
     def delete(self, cids: Iterable[Cid]) -> None:
         """Delete blocks while `writing`, durably."""
         for cid in cids:
-            self._patiently(partial(self.blocks.delete, cid))
+            self.blocks.delete(cid)
         self.blocks.flush()
-
-    def _patiently(self, act: Callable[[], _Result]) -> _Result:
-        """`act`, again and again while another program of this home holds the store's lock."""
-        deadline, pause = time.monotonic() + self._wait, 0.01
-        while True:
-            try:
-                return act()
-            except Busy:
-                if time.monotonic() >= deadline:
-                    raise Unavailable(
-                        "Another program of this server writes to the block store.",
-                        hint="Try again in some seconds; nothing was lost.",
-                        retry_after=5,
-                    ) from None
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.2)
 
     def sweep(self, among: Iterable[Cid] | None = None, owner: Address | None = None) -> int:
         """Delete what nobody needs, of all or among some blocks, an `owner`'s; how many were deleted."""
@@ -204,7 +181,7 @@ class Depot:
 
         with self.writing():
             if doomed := find():
-                self._patiently(self.blocks.begin)
+                self.blocks.begin()
                 doomed = (
                     find()
                 )  # a program of this home may have taken some for its own until now, and none from now on

@@ -214,7 +214,8 @@ def check_settlement(case: Case) -> str:
             require(after.amount >= flat, f"Shares of {name} were released, and its owner is paid {after.amount}.")
     if case.settlement is None:
         return f"nobody confirmed or settled: the opening tree of {opening.total} UNITs stands"
-    return f"{final.total} of {opening.total} UNITs are paid, {opening.total - final.total} were refunded"
+    refunded = opening.total - final.total
+    return f"{final.total} UNITs of {opening.total} UNITs are paid, {refunded} UNITs were refunded"
 
 
 def check_datasets(case: Case) -> str:

@@ -73,7 +73,7 @@ def check_ledger(case: Case) -> str:
             released = leaf.consent_id in case.planned or case.receipts.keepers(leaf.consent_id)
             least = leaf.amount if released else 0
         amount = paid.get(leaf.consent_id, 0)
-        require(amount >= least, f"{name} is paid {amount} UNITs and is owed {least}.")
+        require(amount >= least, f"{name} is paid {amount} UNITs and is owed {least} UNITs.")
     counted = f"{many(tally.entries, 'entry', 'entries')} in {many(tally.attempts, 'attempt')}"
     return f"{counted}, root {to_hex(tally.root())}"
 

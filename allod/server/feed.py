@@ -55,10 +55,10 @@ def stream_activity(
     """The log from an id on, as it grows: server-sent events, or JSON."""
     engine = place.world.engine
 
-    def read(after: int, at_most: int) -> list[streams.Event]:
+    def read(after: int, at_most: int) -> list[ActivityOut]:
         with transaction(engine) as db:
             signin.look_up(db, session.token)
             entries = activity.since(db, session.account, after=after, at_most=at_most)
-        return [(one.id, one.kind, ActivityOut.of(one).model_dump(mode="json")) for one in entries]
+        return [ActivityOut.of(one) for one in entries]
 
     return streams.follow(request, read, after, last_event_id)

@@ -176,15 +176,12 @@ def stream_job_events(
     """What happens to a job, as it happens: server-sent events, or JSON. The last one has the kind `published`."""
     engine = place.world.engine
 
-    def read(after: int, at_most: int) -> list[streams.Event]:
+    def read(after: int, at_most: int) -> list[JobEventOut]:
         with transaction(engine) as db:
             signin.look_up(db, session.token)
             number = orders.own_job(db, session.account, job).number
             events = orders.events_of(db, number, after=after, limit=at_most)
-        return [
-            (one.n, one.kind, JobEventOut(id=one.n, at=one.at, kind=one.kind, data=one.data).model_dump(mode="json"))
-            for one in events
-        ]
+        return [JobEventOut(id=one.n, at=one.at, kind=one.kind, data=one.data) for one in events]
 
     return streams.follow(request, read, after, last_event_id)
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from allod.server.logs import LOG, redact
-from core.errors import AllodError, Denied, InvalidInput, NotFound, Unavailable
+from core.errors import AllodError, Busy, Denied, InvalidInput, NotFound, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 PREFIX = "urn:allod:problem:"
@@ -120,6 +120,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def of_exception(error: Exception) -> AllodError:
     """The error that a client is told of."""
+    if isinstance(error, Busy):
+        return Unavailable("Another program of this server is at work there.", hint="Try again soon.", retry_after=5)
     if isinstance(error, Unavailable) and "retry_after" not in error.detail:
         return Unavailable("A part of this server does not answer.", hint="Try again in a minute.", retry_after=10)
     if isinstance(error, AllodError):

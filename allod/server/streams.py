@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -30,8 +30,17 @@ from core.limits import key_of
 BATCH = 100
 MEDIA_TYPE = "text/event-stream"
 
-Event = tuple[int, str, dict[str, Any]]
-"""Its id (they grow), its kind, and the document that both forms carry."""
+
+class Event(Protocol):
+    """A document of one event, which both forms carry: its id (they grow), its kind, and what the route adds."""
+
+    id: int
+    kind: str
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """As JSON."""
+
+
 Read = Callable[[int, int], Sequence[Event]]
 """What came after an id, oldest first, so many at most; an `AllodError` ends the stream."""
 
@@ -54,9 +63,9 @@ def follow(request: Request, read: Read, after: int, last_event_id: str | None) 
         more = len(found) > BATCH
         found = found[:BATCH]
         return {
-            "data": [document for _, _, document in found],
+            "data": [one.model_dump(mode="json") for one in found],
             "has_more": more,
-            "next_after": str(found[-1][0]) if found else None,
+            "next_after": str(found[-1].id) if found else None,
         }
     place = place_of(request)
     client = key_of(request.client.host if request.client else "")
@@ -110,9 +119,10 @@ async def _events(place: Place, read: Read, at: int, found: Sequence[Event], str
         yield format_sse_event(retry=2000, comment="allod")
         end, beat = time.monotonic() + bounds.stream_life, time.monotonic() + bounds.heartbeat
         while True:
-            for number, kind, document in found:
-                at = number
-                yield format_sse_event(id=str(at), event=kind, data_str=json.dumps(document, separators=(",", ":")))
+            for one in found:
+                at = one.id
+                text = json.dumps(one.model_dump(mode="json"), separators=(",", ":"))
+                yield format_sse_event(id=str(at), event=one.kind, data_str=text)
             now = time.monotonic()
             if now >= end or place.stopping.is_set():
                 return

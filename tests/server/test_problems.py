@@ -21,7 +21,7 @@ from allod.server.guard import Anyone
 from allod.server.logs import JsonLines, logging_to, redact
 from allod.world import World
 from core import errors
-from core.errors import AllodError, Conflict, Unavailable
+from core.errors import AllodError, Busy, Conflict, Unavailable
 from tests.server.people import Person, development_world
 
 router = APIRouter(prefix="/v1")
@@ -56,6 +56,11 @@ def database(caller: Anyone) -> str:
 @router.get("/chain")
 def chain(caller: Anyone) -> str:
     raise Unavailable("The chain's RPC endpoint at node.internal:8545 does not answer.", hint="Check ALLOD_CHAIN.")
+
+
+@router.get("/busy")
+def busy(caller: Anyone) -> str:
+    raise Busy("The block store is held by process 4711.", hint="Wait for it.")
 
 
 @router.get("/teapot")
@@ -193,6 +198,7 @@ def test_where_the_parts_of_the_server_are_is_for_its_operator_alone(http: TestC
     assert (found["retry_after"], answer.headers["retry-after"]) == (10, "10")
     assert "internal" not in answer.text
     assert "ALLOD" not in answer.text
+    assert "4711" not in http.get("/v1/busy").text
     line = json.loads(log.getvalue().splitlines()[0])
     assert "node.internal" in line["why"]
     assert line["trace_id"] == found["trace_id"]

@@ -119,8 +119,8 @@ def serving(database: str, folder: Path, clock: Clock) -> Iterator[Server]:
     """A server's logic over this database, its store in `folder`."""
     engine = open_engine(database)
     schema.upgrade(engine)
-    with CarStore(folder / "blocks") as store:
-        depot = Depot(engine, store, limit=64 << 20, wait=30, clock=clock)
+    with CarStore(folder / "blocks", patience=30) as store:
+        depot = Depot(engine, store, limit=64 << 20, clock=clock)
         yield Server(engine, store, clock, depot, Vaults(depot, limit=64 << 20))
     engine.dispose()
 

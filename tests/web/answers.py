@@ -5,6 +5,7 @@ Each document goes through the API's own models, so that an answer which the API
 
 from __future__ import annotations
 
+import json
 import time
 from hashlib import sha256
 from typing import Any
@@ -295,38 +296,43 @@ def activity() -> list[Json]:
     ]
 
 
-def verification(holds: bool = True) -> Json:
-    """A finished job, sentence by sentence."""
+def verification(asked: str | None = None, *, broken: str = "", vouched: bool = True) -> Json:
+    """A finished job, sentence by sentence, as an honest server answers whoever asks for it or for its adapter."""
+    job = bytes32("job 1")
     texts = [
         ("place", "The job was opened on this chain, in this escrow, whose contracts have code."),
         ("committee", "Every keeper signed the committee's document, and it is one that you accept."),
         ("order", "The escrow opened exactly this order."),
         ("consents", "Every consent was live when its keys were released."),
-        ("pay", "Every owner is paid what their terms say."),
+        ("terms", "Every owner is paid what their terms say."),
         ("adapter", "The runner's key on chain vouches for exactly this adapter."),
     ]
+    findings = {"terms": "68000000000 UNITs for the owners"}
     sentences = [
         {
             "slug": slug,
             "text": text,
-            "holds": holds or slug != "pay",
-            "finding": "It is so." if holds or slug != "pay" else "The leaf of an owner was lowered.",
-            "evidence": {"slug": slug, "block": 124, "hash": bytes32(slug)},
+            "holds": slug != broken,
+            "finding": "The leaf of an owner was lowered." if slug == broken else findings.get(slug, "It is so."),
+            "evidence": {"hash": bytes32(slug), "leaves": [{"records": 12, "amount": "68000000000"}]},
             "how_to_check": f"cast call --rpc-url $RPC {account('escrow')} 'lanes(address)'",
         }
         for slug, text in texts
+        if vouched or slug != "adapter"
     ]
+    contracts = {name: WORLD["contracts"][name] for name in ("consent_token", "escrow", "registry")}
+    trust = {"chain_id": WORLD["chain_id"], "committees": [WORLD["committee"]["hash"]], **contracts}
     return _checked(
         VerificationOut,
         {
-            "job_id": bytes32("job 1"),
-            "adapter": bytes32("adapter"),
-            "verified": holds,
-            "vouched": True,
+            "job_id": job,
+            "adapter": asked if asked not in (None, job) else bytes32("adapter"),
+            "verified": not broken,
+            "vouched": vouched and not broken,
             "sentences": sentences,
             "block": 140,
             "at": NOW,
-            "trust": "{}",
+            "trust": json.dumps(trust, separators=(",", ":")),
         },
     )
 

@@ -234,7 +234,7 @@ class Stage:
         if path == "/v1/world":
             return answers.WORLD
         if path.startswith("/v1/verifications/"):
-            return answers.verification()
+            return answers.verification(path.rsplit("/", 1)[1])
         if path == "/v1/nonces":
             return {"nonce": "n" * 24, "expires_at": answers.LATER}
         if device is None:

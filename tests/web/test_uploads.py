@@ -312,6 +312,28 @@ def test_a_commit_that_fails_is_repeated_without_sending_again(page: Page, home:
     assert len(leaves_sent(home)) == 4
 
 
+def test_what_a_commit_misses_is_sent_again_even_where_it_was_said_to_be_here(
+    page: Page, home: Home, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path, 9 * MIB)
+
+    def damage(method: str, path: str, _body: bytes) -> None:
+        if (method, path) == ("PUT", "head"):
+            home.damaged = {home.sends[0][1], home.sends[1][0]}
+            home.fault = lambda *_: None
+
+    home.fault = damage
+    choose(page, path)
+    (upload,) = settle(page)
+    assert (upload["phase"], upload["error"].split(":")[0]) == ("failed", "conflict")
+    before, lost = len(home.sends), set(home.damaged)
+    assert len(lost) == 2
+    do(page, "resume", 0)
+    assert settle(page)[0]["phase"] == "done"
+    assert {cid for part in home.sends[before:] for cid in part if cid.codec == RAW} == lost  # nothing else again
+    holds(home, path)
+
+
 def test_two_tabs_do_not_collide(
     context: BrowserContext, page: Page, home: Home, tmp_path: Path, held: Callable[[int], Held]
 ) -> None:

@@ -1,4 +1,4 @@
-import type { Outcome } from "./suites.ts";
+import type { Outcome, Vectors } from "./suites.ts";
 import { fromHex, toHex } from "../src/vault/bytes.ts";
 
 /** The outcome of a check that throws or says what is wrong. */
@@ -46,4 +46,13 @@ function shown(value: unknown): string {
       item instanceof Uint8Array ? toHex(item) : typeof item === "bigint" ? `${item}n` : item,
     ) ?? "undefined"
   );
+}
+
+type Check = readonly [name: string, check: () => unknown];
+
+/** A suite that makes a check of each vector. */
+export function suiteOf<V>(checks: (vectors: V) => Iterable<Check>): (vectors: Vectors) => AsyncGenerator<Outcome> {
+  return async function* (vectors) {
+    for (const [name, check] of checks(withBytes<V>(vectors))) yield await outcome(name, check);
+  };
 }

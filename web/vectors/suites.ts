@@ -1,3 +1,4 @@
+import * as blocks from "./blocks.ts";
 import { DEEDS } from "./deeds.ts";
 import { PEOPLE } from "./people.ts";
 import { characters, readers, streams } from "./readers.ts";
@@ -13,4 +14,12 @@ export type Vectors = Readonly<Record<string, unknown>>;
 export type Suite = (vectors: Vectors) => AsyncIterable<Outcome> | Iterable<Outcome>;
 
 /** The suites by the name of their vector file; each part of the page adds its own. */
-export const SUITES: Readonly<Record<string, Suite>> = { ...vault, ...DEEDS, ...PEOPLE, readers, streams, characters };
+export const SUITES: Readonly<Record<string, Suite>> = {
+  ...blocks,
+  ...vault,
+  ...DEEDS,
+  ...PEOPLE,
+  readers,
+  streams,
+  characters,
+};

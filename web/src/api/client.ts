@@ -109,19 +109,23 @@ export function get<T>(path: string, options: Options = {}): Promise<T> {
 }
 
 async function readProblem(response: Response): Promise<Problem> {
+  const after = /^[0-9]{1,9}$/.exec(response.headers.get("Retry-After") ?? "")?.[0];
+  const retryAfter = after === undefined ? undefined : Number(after);
   try {
     const document = (await response.json()) as Partial<ProblemDocument>;
     if (typeof document.title === "string" && typeof document.type === "string") {
-      return new Problem({ ...document, type: document.type, title: document.title, status: response.status });
+      const { type, title } = document;
+      return new Problem({ ...document, type, title, status: response.status }, retryAfter);
     }
   } catch {
     // It is no problem document (a proxy's page, perhaps): said below.
   }
-  return new Problem({
+  const document = {
     type: "urn:allod:problem:error",
     title: `The server answered ${response.status} without saying why.`,
     status: response.status,
     hint: "Try again in a minute.",
     trace_id: response.headers.get("X-Request-ID"),
-  });
+  };
+  return new Problem(document, retryAfter);
 }

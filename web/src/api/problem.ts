@@ -26,7 +26,11 @@ export class Problem extends Error {
   readonly trace: string;
   readonly document: Readonly<Record<string, unknown>>;
 
-  constructor(document: ProblemDocument) {
+  /** `retryAfter` is when the server wants to be asked again, in seconds. */
+  constructor(
+    document: ProblemDocument,
+    readonly retryAfter?: number,
+  ) {
     super(document.title);
     this.name = "Problem";
     this.slug = document.type.startsWith(NAMESPACE) ? document.type.slice(NAMESPACE.length) : document.type;

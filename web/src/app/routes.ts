@@ -2,6 +2,9 @@
 
 import type { Screen } from "./router.svelte.ts";
 
+/** One screen under two paths: it stays as it is when the path changes from one to the other. */
+const verify: Screen["load"] = () => import("./screens/Verify.svelte");
+
 export const screens: readonly Screen[] = [
   { path: "/files", title: "Files", owner: true, load: () => import("./screens/Files.svelte") },
   { path: "/files/:id", title: "Preview", owner: true, load: () => import("./screens/Preview.svelte") },
@@ -12,8 +15,8 @@ export const screens: readonly Screen[] = [
   { path: "/earnings", title: "Earnings", owner: true, load: () => import("./screens/Earnings.svelte") },
   { path: "/activity", title: "Activity", owner: true, load: () => import("./screens/Activity.svelte") },
   { path: "/settings", title: "Settings", owner: true, load: () => import("./screens/Settings.svelte") },
-  { path: "/verify", title: "Verify", owner: false, load: () => import("./screens/Verify.svelte") },
-  { path: "/verify/:id", title: "Verify", owner: false, load: () => import("./screens/Verify.svelte") },
+  { path: "/verify", title: "Verify", owner: false, load: verify },
+  { path: "/verify/:id", title: "Verify", owner: false, load: verify },
   { path: "/start", title: "Start", owner: false, load: () => import("./screens/Start.svelte") },
 ];
 

@@ -47,6 +47,8 @@ export class Outbox implements BlockSink {
       readonly leaving?: () => Promise<void>;
       /** Told after blocks are on the other side. */
       readonly arrived?: (blocks: readonly Cid[]) => void;
+      /** Blocks that are sent even if the other side says that it has them; they leave the set once they are sent. */
+      readonly lost?: Set<string>;
     } = {},
   ) {
     const { partBytes, cidsPerQuestion } = transport.limits ?? LIMITS;
@@ -81,13 +83,16 @@ export class Outbox implements BlockSink {
     if (blocks.length === 0) return;
     await this.options.leaving?.();
     const cids = blocks.map((block) => block.cid);
-    const missing = new Set<string>();
-    for (let start = 0; start < cids.length; start += this.limits.cidsPerQuestion) {
-      const asked = cids.slice(start, start + this.limits.cidsPerQuestion);
-      for (const cid of await this.transport.missing(asked, this.options.signal)) missing.add(cid.toString());
+    const { signal, lost = new Set() } = this.options;
+    const missing = new Set(lost);
+    const asked = cids.filter((cid) => !lost.has(cid.toString()));
+    for (let start = 0; start < asked.length; start += this.limits.cidsPerQuestion) {
+      const some = asked.slice(start, start + this.limits.cidsPerQuestion);
+      for (const cid of await this.transport.missing(some, signal)) missing.add(cid.toString());
     }
     const wanted = blocks.filter((block) => missing.has(block.cid.toString()));
-    if (wanted.length > 0) await this.transport.send(writeCar(wanted), this.options.signal);
+    if (wanted.length > 0) await this.transport.send(writeCar(wanted), signal);
+    for (const { cid } of wanted) lost.delete(cid.toString());
     this.options.arrived?.(cids);
   }
 }

@@ -21,7 +21,7 @@ export class HeadMoved extends Conflict {
 /** The head names blocks that the other side does not have. */
 export class Incomplete extends Conflict {
   constructor(readonly missing: readonly Cid[]) {
-    super(`${missing.length} block(s) below the new head did not arrive.`, "Upload again: only those are sent.");
+    super(`${missing.length} block(s) below the new head did not arrive.`, "Try again: only those are sent.");
   }
 }
 
@@ -43,6 +43,8 @@ const NOTHING: Contents = { objects: [], datasets: [], records: [] };
 export class Heads {
   newest: Found | null = null;
   contents: Contents = NOTHING;
+  /** Blocks that the other side said it had, and lacked when it was to commit: it may hold them damaged. */
+  readonly lost = new Set<string>();
   private seen: number;
 
   /** `sequence` is the newest number ever seen: an older head from the other side is then a `Conflict`. */
@@ -60,6 +62,11 @@ export class Heads {
     return this.newest?.head.sequence ?? 0;
   }
 
+  /** For the blocks of a change. */
+  outbox(signal?: AbortSignal): Outbox {
+    return new Outbox(this.transport, { lost: this.lost, ...(signal === undefined ? {} : { signal }) });
+  }
+
   /** Looks for a newer head; whether there was one. */
   async refresh(signal?: AbortSignal): Promise<boolean> {
     return await this.adopt(await this.transport.head(signal), signal);
@@ -74,7 +81,7 @@ export class Heads {
       const [before, contents] = [this.newest, this.contents];
       const after = await change(contents);
       if (before !== null && sameContents(after, contents)) return;
-      const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
+      const outbox = this.outbox(signal);
       const pages = async (cids: readonly Cid[]): Promise<Cid[]> =>
         await Promise.all(
           encodePages(cids, "page").map(async (page) => {
@@ -99,6 +106,7 @@ export class Heads {
       try {
         await this.transport.commit(cid, before?.cid ?? null, signal, (account) => prove(key, account, this.vaultId));
       } catch (error) {
+        if (error instanceof Incomplete) for (const missing of error.missing) this.lost.add(missing.toString());
         if (!(error instanceof HeadMoved)) throw error;
         // An answer that got lost: the head that came first is the one just sent.
         if (!cid.equals(error.newest)) {

@@ -252,6 +252,7 @@ export class Sealer {
     let noted = begun.digests.length;
     const outbox = new Outbox(this.telling(running), {
       signal,
+      lost: this.vault.lost,
       leaving: async () => {
         await journal.note(objectId, noted, fresh);
         noted += fresh.length;

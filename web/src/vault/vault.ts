@@ -1,5 +1,5 @@
 /** The vault: what an owner puts in, finds, opens, publishes and takes out. A change is in it when its call ends. */
-import { Blocks, MemoryBlocks, Outbox } from "./blocks.ts";
+import { Blocks, MemoryBlocks } from "./blocks.ts";
 import { type Bytes, compare, equal, random, toHex } from "./bytes.ts";
 import { encodeCbor } from "./cbor.ts";
 import { Cid, DAG_CBOR, RAW } from "./cid.ts";
@@ -52,7 +52,6 @@ export class Vault {
     private readonly root: RootKey,
     readonly vaultId: Bytes,
     readonly manifestPk: Bytes,
-    private readonly transport: Transport,
     private readonly blocks: Blocks,
     private readonly heads: Heads,
   ) {}
@@ -65,7 +64,7 @@ export class Vault {
     if (vaultId.length !== 32) throw new InvalidInput("A vault id has 32 bytes.");
     const blocks = new Blocks(transport);
     const heads = new Heads(root, vaultId, blocks, transport, sequence);
-    const vault = new Vault(root, vaultId, await root.manifestPk(), transport, blocks, heads);
+    const vault = new Vault(root, vaultId, await root.manifestPk(), blocks, heads);
     await heads.refresh();
     return vault;
   }
@@ -90,6 +89,11 @@ export class Vault {
   /** The number of the newest head; every change raises it. */
   get sequence(): number {
     return this.heads.sequence;
+  }
+
+  /** Names of blocks that are to be sent even if the other side says that it has them. */
+  get lost(): Set<string> {
+    return this.heads.lost;
   }
 
   /** Takes notice of what other devices changed; whether they did. */
@@ -154,7 +158,7 @@ export class Vault {
     checkNames(name, notes);
     const [objectId, dek] = [random(32), random(32)];
     const key = await SegmentKey.derive(dek, newHeader(), associatedData(this.vaultId, objectId));
-    const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
+    const outbox = this.heads.outbox(signal);
     let done = 0;
     const { sealFile } = await import("./sealfile.ts");
     for await (const piece of sealFile(file, key, name, options.describe)) {
@@ -175,7 +179,7 @@ export class Vault {
 
   /** Lists payloads that were sealed and sent, in one change. Those that are listed already stay as they are. */
   async append(payloads: readonly SealedPayload[], signal?: AbortSignal): Promise<void> {
-    const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
+    const outbox = this.heads.outbox(signal);
     const fresh: { readonly id: string; readonly cid: Cid }[] = [];
     for (const item of payloads) {
       const { objectId, dek } = item;
@@ -238,7 +242,7 @@ export class Vault {
     const made = new MemoryBlocks();
     const header = await storeDataset(made, this.vaultId, this.manifestPk, manifests, records, card);
     const cid = Cid.of(DAG_CBOR, encodeHeader(header));
-    const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
+    const outbox = this.heads.outbox(signal);
     for (const block of made.blocks.values()) {
       await outbox.put(block.cid, block.data);
       this.blocks.keep(block.cid, block.data);
@@ -296,7 +300,7 @@ export class Vault {
     }
     const key = await this.root.signingKey();
     const table = await shareObjects({ ...scope, vaultId: this.vaultId }, deks, committee, key, sequence);
-    const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
+    const outbox = this.heads.outbox(signal);
     const publication = encodePublication({
       header: dataset.header,
       terms: await outbox.add(RAW, terms),
@@ -314,7 +318,7 @@ export class Vault {
       (await this.bodies(kind, records)).some((kept) => equal(encodeCbor(kept), wanted));
     if (await isKept(this.heads.contents.records)) return;
     const block = await sealRecord(this.root, this.vaultId, kind, body);
-    const outbox = new Outbox(this.transport, signal === undefined ? {} : { signal });
+    const outbox = this.heads.outbox(signal);
     const cid = await outbox.add(DAG_CBOR, block);
     this.blocks.keep(cid, block);
     await outbox.flush();

@@ -8,6 +8,7 @@ import { Cid } from "../../vault/cid.ts";
 import { AllodError, NotFound, Unavailable } from "../../vault/errors.ts";
 import { HeadMoved, Incomplete } from "../../vault/heads.ts";
 import type { Transport } from "../../vault/interfaces.ts";
+import { untilAnswered } from "./resending.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 const QUESTION = 1000; // CIDs in one question, the server's limit
@@ -52,7 +53,7 @@ export const transport: Transport = {
       const body = { cids: part.map((cid) => cid.toString()) };
       const read = async (): Promise<{ missing: string[] }> =>
         (await (await send("POST", "/v1/blocks/missing", { body, ...withSignal(signal) })).json()) as { missing: string[] };
-      const answer = new Set((await translated(read())).missing);
+      const answer = new Set((await translated(untilAnswered(read, signal))).missing);
       out.push(...part.filter((cid) => answer.has(cid.toString())));
     }
     return out;
@@ -64,7 +65,8 @@ export const transport: Transport = {
   },
 
   async send(car, signal) {
-    await translated(send("POST", "/v1/blocks", { bytes: { data: car, type: CAR }, ...withSignal(signal) }));
+    const part = { bytes: { data: car, type: CAR }, ...withSignal(signal) };
+    await translated(untilAnswered(() => send("POST", "/v1/blocks", part), signal));
   },
 
   async commit(head, previous, signal, prove) {

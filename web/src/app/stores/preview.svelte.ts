@@ -5,11 +5,14 @@ import { type FileRow, owner } from "../owner/owner.svelte.ts";
 import { Resource } from "./resource.svelte.ts";
 
 export const STEP = 20;
+const SHOWN = 100; // broken places; a file may have millions
 
 export interface Preview {
   readonly file: FileRow;
   readonly records: readonly TrainingRecord[];
+  /** The first broken places, and how many were met. */
   readonly broken: readonly BrokenPlace[];
+  readonly unread: number;
   readonly more: boolean;
 }
 
@@ -30,12 +33,15 @@ async function read(id: string, wanted: number, signal: AbortSignal): Promise<Pr
   const file = await owner.file(id, signal);
   const records: TrainingRecord[] = [];
   const broken: BrokenPlace[] = [];
+  let unread = 0;
   for await (const item of owner.records(file, signal)) {
-    if (item.kind === "broken") broken.push(item);
-    else if (records.length < wanted) records.push(item);
-    else return { file, records, broken, more: true };
+    if (item.kind === "broken") {
+      unread += 1;
+      if (broken.length < SHOWN) broken.push(item);
+    } else if (records.length < wanted) records.push(item);
+    else return { file, records, broken, unread, more: true };
   }
-  return { file, records, broken, more: false };
+  return { file, records, broken, unread, more: false };
 }
 
 export function previewStore(id: string): PreviewStore {

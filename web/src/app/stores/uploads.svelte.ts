@@ -5,10 +5,12 @@
  * reason. Everything else is the vault's `Sealer`.
  */
 
+import { toHex } from "../../vault/bytes.ts";
 import type { Interrupted, Sealer, Upload } from "../../vault/index.ts";
 import { type FileRow, owner } from "../owner/owner.svelte.ts";
 import { transport } from "../owner/transport.ts";
 import { network } from "./network.svelte.ts";
+import { Resource } from "./resource.svelte.ts";
 
 export type Outcome = "working" | "paused" | "failed" | "done" | "nothing" | "known" | "empty" | "cancelled";
 
@@ -30,10 +32,6 @@ function outcomeOf(upload: Upload): Outcome {
 
 function isSame(name: string, size: number): (one: { readonly name: string; readonly size: number }) => boolean {
   return (one) => one.name === name && one.size === size;
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return `0x${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 class Uploads {
@@ -60,7 +58,7 @@ class Uploads {
   /** The files of this visit that hold something to learn, by their ids. */
   get learnable(): string[] {
     return this.rows.flatMap(({ outcome, upload }) =>
-      outcome === "done" && upload?.entry != null ? [hexOf(upload.entry.objectId)] : [],
+      outcome === "done" && upload?.entry != null ? [toHex(upload.entry.objectId)] : [],
     );
   }
 
@@ -171,3 +169,11 @@ class Uploads {
 }
 
 export const uploads = new Uploads();
+
+/** What the upload screen needs before it takes a file: the vault's files, and what was left unfinished. */
+export function uploadStore(): Resource<{ readonly known: readonly FileRow[] }> {
+  return new Resource(async (signal) => {
+    const [known] = await Promise.all([owner.refresh(signal), uploads.open()]);
+    return { known };
+  });
+}
