@@ -182,9 +182,8 @@ class Depot:
         with self.writing():
             if doomed := find():
                 self.blocks.begin()
-                doomed = (
-                    find()
-                )  # a program of this home may have taken some for its own until now, and none from now on
+                # A program of this home may have taken some for its own until now, and none from now on.
+                doomed = find()
                 # Deleted first and forgotten then: a kill in between leaves a note, and the next sweep follows it.
                 self.delete(doomed)
                 with transaction(self.engine) as session:

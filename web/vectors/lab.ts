@@ -200,11 +200,6 @@ const lab = {
     return await Promise.all(vaults.map(({ vault }, at) => slugOf(() => vault.saveRecord("race", { number: at }))));
   },
 
-  async restore(base: string, words: string): Promise<{ vault: string; sequence: number }> {
-    const { vault } = await Vault.restore(words, new HttpTransport(base));
-    return { vault: toHex(vault.vaultId), sequence: vault.sequence };
-  },
-
   async openSlug(place: Place, sequence: number): Promise<string> {
     const transport = new HttpTransport(place.base);
     const root = await RootKey.fromBytes(fromHex(place.root));
@@ -235,10 +230,6 @@ const lab = {
     const keepers = { id: fromHex(committee.id), t: committee.t, keys: committee.keys.map((key) => fromHex(key)) };
     const publication = await vault.publish(dataset, new TextEncoder().encode(terms), whole, keepers);
     return { digest: toHex(dataset.digest), publication: publication.toString() };
-  },
-
-  async forget(place: Place, digest: string): Promise<string> {
-    return await slugOf(async () => (await opened(place)).vault.forgetDataset(fromHex(digest)));
   },
 
   // Uploads. The page has one sealer, as the app has.

@@ -6,6 +6,7 @@
  */
 
 import { Problem, type ProblemDocument } from "./problem.ts";
+import type { Session } from "./types.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
 
@@ -20,14 +21,18 @@ export interface Options {
 
 type Listener = (reachable: boolean) => void;
 
-let csrf = "";
+let session: Session | undefined;
 let renew: (() => Promise<boolean>) | undefined;
 let renewing: Promise<boolean> | undefined;
 const listeners = new Set<Listener>();
 
-/** The token of the session document; the empty text when nobody is signed in. */
-export function useToken(token: string): void {
-  csrf = token;
+/** Who is signed in, with the token that unsafe calls repeat; undefined for nobody. */
+export function useSession(found: Session | undefined): void {
+  session = found;
+}
+
+export function isSignedIn(): boolean {
+  return session !== undefined;
 }
 
 /** Hear of every answer (true) and every silence (false). Returns how to stop. */
@@ -54,20 +59,35 @@ function address(path: string, query: Options["query"]): string {
 
 /** Send it; the answer is one that the server meant (2xx), else a `Problem` is thrown. An ended session is renewed. */
 export async function send(method: Method, path: string, options: Options = {}): Promise<Response> {
+  const used = session;
   try {
     return await sendOnce(method, path, options);
   } catch (thrown) {
-    const isOver = thrown instanceof Problem && thrown.status === 401 && !path.startsWith("/v1/sessions");
-    if (!isOver || renew === undefined) throw thrown;
-    renewing ??= renew().finally(() => (renewing = undefined));
-    if (!(await renewing)) throw thrown;
+    if (!(thrown instanceof Problem) || !(await mended(thrown.status, method, path, used))) throw thrown;
     return await sendOnce(method, path, options);
   }
 }
 
+/** Whether what the server refused may be sent once more. */
+async function mended(status: number, method: Method, path: string, used: Session | undefined): Promise<boolean> {
+  if (status === 401 && !path.startsWith("/v1/sessions") && renew !== undefined) {
+    renewing ??= renew().finally(() => (renewing = undefined));
+    return await renewing;
+  }
+  return status === 403 && method !== "GET" && used !== undefined && (await reread(used));
+}
+
+/** Another tab signed in anew, as the same account: its session is this tab's too, under another token. */
+async function reread(used: Session): Promise<boolean> {
+  const found = await get<Session>("/v1/sessions/current").catch(() => undefined);
+  if (found === undefined || found.account !== used.account || found.csrf_token === used.csrf_token) return false;
+  if (session === used) session = found;
+  return true;
+}
+
 async function sendOnce(method: Method, path: string, options: Options): Promise<Response> {
   const headers = new Headers({ Accept: options.accept ?? "application/json" });
-  if (method !== "GET" && csrf !== "") headers.set("X-CSRF-Token", csrf);
+  if (method !== "GET" && session !== undefined) headers.set("X-CSRF-Token", session.csrf_token);
   if (options.key !== undefined) headers.set("Idempotency-Key", options.key);
   let body: BodyInit | undefined;
   if (options.bytes !== undefined) {

@@ -50,22 +50,12 @@ function decoded(text: string): string {
 class Router {
   path = $state(location.pathname);
   search = $state(location.search);
-  #leaving: (() => boolean) | undefined;
 
   constructor() {
     addEventListener("popstate", () => this.#take());
   }
 
-  /** Ask before this screen is left; returns how to stop asking. */
-  guard(mayLeave: () => boolean): () => void {
-    this.#leaving = mayLeave;
-    return () => {
-      if (this.#leaving === mayLeave) this.#leaving = undefined;
-    };
-  }
-
   go(to: string, how: "push" | "replace" = "push"): void {
-    if (this.#leaving?.() === false) return;
     const url = new URL(to, location.href);
     if (how === "replace") history.replaceState(null, "", url);
     else if (url.href !== location.href) history.pushState(null, "", url);

@@ -10,6 +10,8 @@ export interface Signer {
   readonly isWallet: boolean;
   signText(message: string): Promise<Hex>;
   signDeed(deed: Deed): Promise<Hex>;
+  /** Overwrite the key, where this page has it. */
+  forget?(): void;
 }
 
 /** Signs with a key of this page's own, without asking. */
@@ -19,5 +21,6 @@ export function localSigner(account: Account): Signer {
     isWallet: false,
     signText: async (message) => account.signDigest(personalDigest(message)),
     signDeed: async (deed) => account.signDigest(digestOf(deed)),
+    forget: () => account.forget(),
   };
 }

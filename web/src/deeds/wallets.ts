@@ -14,8 +14,6 @@ import { AllodError, Busy, Conflict, Denied, InvalidInput, Refused, Unavailable 
 /** What EIP-1193 asks of a wallet. */
 export interface Provider {
   request(call: { readonly method: string; readonly params?: readonly unknown[] }): Promise<unknown>;
-  on?(event: string, listener: (value: unknown) => void): unknown;
-  removeListener?(event: string, listener: (value: unknown) => void): unknown;
 }
 
 /** A wallet that announced itself. `icon` is a data: URI or empty. */
@@ -92,21 +90,6 @@ export class WalletSigner implements Signer {
     return this.#checked(digestOf(deed), signature);
   }
 
-  /** Calls `listener` when the wallet changes to other accounts, or goes away; the answer stops that. */
-  onAccountGone(listener: () => void): () => void {
-    const { provider } = this.wallet;
-    const changed = (accounts: unknown) => {
-      if (!(Array.isArray(accounts) && accounts.some((each) => sameAccount(each, this.address)))) listener();
-    };
-    const gone = () => listener();
-    provider.on?.("accountsChanged", changed);
-    provider.on?.("disconnect", gone);
-    return () => {
-      provider.removeListener?.("accountsChanged", changed);
-      provider.removeListener?.("disconnect", gone);
-    };
-  }
-
   async #checkAccount(): Promise<void> {
     const accounts = readAccounts(await ask(this.wallet, "eth_accounts"));
     if (accounts.includes(this.address)) return;
@@ -149,10 +132,6 @@ export class WalletSigner implements Signer {
       return given;
     }
   }
-}
-
-function sameAccount(value: unknown, address: Hex): boolean {
-  return typeof value === "string" && value.toLowerCase() === address;
 }
 
 function readAccounts(value: unknown): Hex[] {

@@ -3,7 +3,7 @@
  *
  *   const file = await KeyFile.create(root, passphrase, { address })     store `file.encode()` (IndexedDB)
  *   const root = await KeyFile.decode(bytes).unlock(passphrase)          scrypt runs in a Worker
- *   const vault = await Vault.open(root, file.vaultId, transport)        or Vault.restore(words, transport)
+ *   const vault = await Vault.open(root, file.vaultId, transport)        or with RootKey.fromWords(words)
  *   for (const entry of await vault.entries()) …
  *   for await (const piece of vault.open(entry.objectId)) …              each piece is authenticated
  *   const sealer = new Sealer(vault, transport, (upload) => …)           one for a tab: pause, resume, cancel

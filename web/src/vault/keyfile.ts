@@ -1,6 +1,6 @@
 /** The key file: a vault's root key, locked by any number of passphrases (docs/format/30-vault.md). */
 import { type Bytes, EMPTY, concat, equal, fromHex, fromUtf8, random, toHex, utf8 } from "./bytes.ts";
-import { Conflict, Corrupted, Denied, InvalidInput, NotFound } from "./errors.ts";
+import { Conflict, Corrupted, Denied, InvalidInput } from "./errors.ts";
 import { RootKey, hkdf } from "./rootkey.ts";
 import { stretch } from "./stretching.ts";
 import { openWith, sealWith } from "./wrapping.ts";
@@ -78,16 +78,6 @@ export class KeyFile {
     const key = await this.slotKey(await stretch(passphrase, salt, cost), id);
     const sealed = await sealWith(key, root.reveal(), this.head());
     return new KeyFile(this.vaultId, this.manifestPk, this.address, [...this.slots, { id, salt, cost, sealed }]);
-  }
-
-  /** The key file without that slot; the last one stays (`Conflict`). */
-  removeSlot(id: Bytes): KeyFile {
-    const kept = this.slots.filter((slot) => !equal(slot.id, id));
-    if (kept.length === this.slots.length) throw new NotFound("The key file has no such slot.", "Name one it has.");
-    if (kept.length === 0) {
-      throw new Conflict("This is the last slot of the key file.", "Add another passphrase first.");
-    }
-    return new KeyFile(this.vaultId, this.manifestPk, this.address, kept);
   }
 
   /** The file's bytes: canonical JSON (RFC 8785). */

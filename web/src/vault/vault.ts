@@ -11,7 +11,6 @@ import type { Journal } from "./journal.ts";
 import type { Body, BuiltDataset, Committee, Describe, Description, Entry, Scope, Transport } from "./interfaces.ts";
 import {
   type ObjectManifest,
-  decodeHead,
   decodeHeader,
   decodeManifest,
   encodeHeader,
@@ -67,18 +66,6 @@ export class Vault {
     const vault = new Vault(root, vaultId, await root.manifestPk(), blocks, heads);
     await heads.refresh();
     return vault;
-  }
-
-  /** The vault of these 24 words, which the account behind `transport` keeps; `NotFound` if that is none of theirs. */
-  static async restore(words: string, transport: Transport): Promise<{ vault: Vault; root: RootKey }> {
-    const root = await RootKey.fromWords(words);
-    const cid = await transport.head();
-    const nothing = () =>
-      new NotFound("There is no vault of these words here.", "Check the words and the account you signed in with.");
-    if (cid === null) throw nothing();
-    const head = await decodeHead(await new Blocks(transport).get(cid));
-    if (!equal(head.manifestPk, await root.manifestPk())) throw nothing();
-    return { vault: await Vault.open(root, head.vaultId, transport), root };
   }
 
   /** The newest head; null before the first change. */
@@ -268,15 +255,6 @@ export class Vault {
       }
     });
     return found.filter((dataset) => dataset !== null);
-  }
-
-  /** Takes a dataset off the vault's list, once it was never registered or all its consents have ended. */
-  async forgetDataset(digest: Bytes, signal?: AbortSignal): Promise<void> {
-    const cid = Cid.make(DAG_CBOR, digest);
-    if (!this.heads.contents.datasets.some((known) => known.equals(cid))) {
-      throw new NotFound("The vault lists no such dataset.");
-    }
-    await this.heads.commit((now) => ({ ...now, datasets: now.datasets.filter((kept) => !kept.equals(cid)) }), signal);
   }
 
   /**

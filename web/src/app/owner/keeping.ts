@@ -2,6 +2,7 @@
  * What this browser keeps between visits: the key file (sealed by the passphrase) and whose wallet signs. One of each.
  *
  * Nothing else of an owner is kept here in the clear. The vault library keeps its own journal of uploads under way.
+ * Other tabs write here too, so whatever is written is decided on inside the transaction that writes it.
  */
 
 const NAME = "allod";
@@ -12,7 +13,7 @@ export interface Kept {
   readonly keyFile: Uint8Array<ArrayBuffer>;
   /** The wallet that signs, by its EIP-6963 name in reverse DNS; absent when the account hangs on the root key. */
   readonly wallet?: string;
-  /** Chain, contracts and keepers that were accepted when the vault came to this device. */
+  /** What was accepted when the vault came to this device (`pins.ts`). */
   readonly pins: string;
   /** The number of the newest head that this device saw. */
   readonly sequence: number;
@@ -27,13 +28,20 @@ function open(): Promise<IDBDatabase> {
   });
 }
 
-async function run<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+/** One transaction: `work` has the store and what is kept, and gives what comes of it. */
+async function run<T>(
+  mode: IDBTransactionMode,
+  work: (store: IDBObjectStore, before: Kept | undefined) => T,
+): Promise<T> {
   const database = await open();
   try {
     return await new Promise<T>((resolve, reject) => {
       const transaction = database.transaction(STORE, mode, { durability: "strict" });
-      const request = work(transaction.objectStore(STORE));
-      transaction.oncomplete = () => resolve(request.result);
+      const store = transaction.objectStore(STORE);
+      const request = store.get(KEY) as IDBRequest<Kept | undefined>;
+      let result: T;
+      request.onsuccess = () => (result = work(store, request.result));
+      transaction.oncomplete = () => resolve(result);
       transaction.onabort = () => reject(transaction.error ?? new Error("IndexedDB gave up"));
     });
   } finally {
@@ -42,13 +50,49 @@ async function run<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) =>
 }
 
 export async function readKept(): Promise<Kept | undefined> {
-  return await run<Kept | undefined>("readonly", (store) => store.get(KEY) as IDBRequest<Kept | undefined>);
+  return await run("readonly", (_, before) => before);
 }
 
-/** Durable once this resolves; the browser is also asked not to evict it when space is short. */
-export async function keep(kept: Kept): Promise<void> {
-  await run("readwrite", (store) => store.put(kept, KEY));
+/** The vault and the account that a key file names in the clear; undefined of bytes that are no key file. */
+export function namesOf({ keyFile }: Kept): { vault_id: string; address: string } | undefined {
+  try {
+    const { vault_id, address } = JSON.parse(new TextDecoder().decode(keyFile)) as Record<string, unknown>;
+    return typeof vault_id === "string" && typeof address === "string" ? { vault_id, address } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What never goes back: the newest head's number, and the pins, which may only be added to. */
+function carried(before: Kept, next: Kept): Pick<Kept, "pins" | "sequence"> {
+  const pins = next.pins.startsWith(`${before.pins} `) ? next.pins : before.pins;
+  return { pins, sequence: Math.max(before.sequence, next.sequence) };
+}
+
+/**
+ * A vault comes to this device, or comes again; undefined, and nothing written, where another vault is kept. Durable
+ * once this resolves; the browser is also asked not to evict it when space is short.
+ */
+export async function keep(next: Kept): Promise<Kept | undefined> {
+  const kept = await run("readwrite", (store, before) => {
+    const known = before === undefined ? undefined : namesOf(before); // what is no key file may be replaced
+    if (known !== undefined && known.vault_id !== namesOf(next)?.vault_id) return undefined;
+    const now = before === undefined || known === undefined ? next : { ...next, ...carried(before, next) };
+    store.put(now, KEY);
+    return now;
+  });
   await navigator.storage?.persist?.().catch(() => false);
+  return kept;
+}
+
+/** News of the vault that is kept; undefined, and nothing written, once it is not kept here any more. */
+export async function update(next: Kept): Promise<Kept | undefined> {
+  return await run("readwrite", (store, before) => {
+    if (before === undefined || namesOf(before)?.vault_id !== namesOf(next)?.vault_id) return undefined;
+    const now = { ...before, ...carried(before, next) };
+    store.put(now, KEY);
+    return now;
+  });
 }
 
 export async function forget(): Promise<void> {

@@ -9,8 +9,8 @@ import { KeyFile } from "../../vault/keyfile.ts";
 import { RootKey } from "../../vault/rootkey.ts";
 import { Vault } from "../../vault/vault.ts";
 import type { Kept } from "./keeping.ts";
-import type { Draft, FileRow } from "./owner.svelte.ts";
-import { mine, transport } from "./transport.ts";
+import type { Draft, FileRow, Open } from "./owner.svelte.ts";
+import { mine, transportOf } from "./transport.ts";
 import { wallets } from "./wallets.svelte.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -20,7 +20,12 @@ function hex(bytes: Uint8Array): Hex {
 }
 
 async function ownSigner(root: RootKey): Promise<Signer> {
-  return localSigner(new Account(await root.evmKey()));
+  const key = await root.evmKey();
+  try {
+    return localSigner(new Account(key));
+  } finally {
+    key.fill(0);
+  }
 }
 
 /** A new root key with its words, and an account: the wallet's, or one below the root key. */
@@ -76,7 +81,7 @@ export async function openKeyFile(text: string, passphrase: string): Promise<Unl
 }
 
 /** Account and vault of a key file, which it names in the clear. */
-export function facts(kept: Kept): { account: Hex; vaultId: Hex } {
+export function facts(kept: Pick<Kept, "keyFile">): { account: Hex; vaultId: Hex } {
   const file = KeyFile.decode(kept.keyFile);
   return { account: hex(file.address), vaultId: hex(file.vaultId) };
 }
@@ -88,8 +93,11 @@ export async function signerOf(root: RootKey, account: Hex, wallet: string | und
   return wallets.later(account, wallet ?? "");
 }
 
-export async function openVault(root: RootKey, vaultId: Hex, sequence: number): Promise<Vault> {
-  return await Vault.open(root, fromHex(vaultId, 32), transport, sequence);
+/** What stays in memory of it: a root key that derives, and shows neither its bytes nor its words. */
+export async function openVault(root: RootKey, signer: Signer, vaultId: Hex, sequence: number): Promise<Open> {
+  const transport = transportOf(signer.address);
+  const vault = await Vault.open(RootKey.fromHandle(root.handle), fromHex(vaultId, 32), transport, sequence);
+  return { vault, signer, transport };
 }
 
 export async function rowsOf(vault: Vault): Promise<FileRow[]> {

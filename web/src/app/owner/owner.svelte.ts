@@ -6,26 +6,27 @@
  */
 
 import { useRenewal } from "../../api/client.ts";
-import { Problem } from "../../api/problem.ts";
-import type { Hex, Operation, Session, TrainerRequest } from "../../api/types.ts";
+import { Problem, problemOf } from "../../api/problem.ts";
+import type { Hex, Operation, Session, TrainerRequest, World } from "../../api/types.ts";
 import type { BrokenPlace, TrainingRecord } from "../../readers/index.ts";
 import type { Signer } from "../../deeds/signer.ts";
-import type { RootKey, Vault } from "../../vault/index.ts";
+import type { RootKey, Transport, Vault } from "../../vault/index.ts";
 import { operations } from "../stores/operations.svelte.ts";
 import type { Proposal } from "../stores/offer.svelte.ts";
 import { world } from "../stores/world.svelte.ts";
 import type { Plan } from "../stores/sheet.svelte.ts";
 import type { Published } from "./drafting.ts";
-import { forget, keep, type Kept, readKept } from "./keeping.ts";
+import { forget, keep, type Kept, namesOf, readKept, update } from "./keeping.ts";
 import type { Licence } from "./licence.ts";
 import type { Owned } from "./owned.ts";
+import { accepted, pinsOf } from "./pins.ts";
 import type { Held } from "./revocations.ts";
 import { resume, signIn, signOut } from "./session.ts";
 import type { Steps } from "./steps.ts";
 import { wallets } from "./wallets.svelte.ts";
 
-/** `reading` until the device was looked at; `none` without a vault here; else `locked` or `open`. */
-export type Stage = "reading" | "none" | "locked" | "open";
+/** `reading` until the device was looked at, `failed` if it cannot be; `none` without a vault here; else the vault's. */
+export type Stage = "reading" | "failed" | "none" | "locked" | "open";
 
 /** A file of the vault, as screens show it. */
 export interface FileRow {
@@ -52,12 +53,30 @@ export interface Draft {
 
 /** What is in memory while the vault is open. */
 export interface Open {
-  readonly root: RootKey;
   readonly vault: Vault;
   readonly signer: Signer;
+  readonly transport: Transport;
 }
 
 const CLOSED = (): Problem => Problem.local("denied", "Your vault is locked.", "Unlock it with your passphrase.");
+const GONE = (): Problem =>
+  Problem.local(
+    "not-found",
+    "The vault is not on this device any more: another tab removed it.",
+    "Restore it with your 24 words, or with a saved key file.",
+  );
+const ANOTHER = (): Problem =>
+  Problem.local(
+    "conflict",
+    "This device keeps another vault, and a device keeps one.",
+    "Remove that one from this device first; its words or a saved key file bring it back.",
+  );
+const SILENT = (): Problem =>
+  Problem.local(
+    "unavailable",
+    "This browser does not say what it keeps, so it is not known whether your vault is here.",
+    "Try again; if that does not help, close the other tabs of this page, or restart the browser.",
+  );
 type Say = (words: string) => void;
 
 class Owner {
@@ -68,28 +87,99 @@ class Owner {
   session: Session | undefined = $state.raw();
   /** Descriptions that cannot be read because their blocks are lost. */
   unreadable = $state(0);
-  #kept: Kept | undefined;
+  /** Why this device could not be looked at. */
+  problem: Problem | undefined = $state.raw();
+  /** The session is over, and the wallet is not asked to sign in again before its owner wants that. */
+  ended = $state(false);
+  #kept: Kept | undefined = $state.raw();
   #open: Open | undefined;
+  #acts = 0;
+  #signing: Promise<void> | undefined;
+  #leaving: Promise<void> = Promise.resolve();
   readonly #locked = new Set<() => void>();
+  readonly #tabs = new BroadcastChannel("allod");
 
   constructor() {
-    useRenewal(async () => {
-      const open = this.#open;
-      if (open === undefined) return false;
-      this.session = await signIn(open.signer, await world.need());
-      return true;
-    });
+    useRenewal(() => this.#renew());
+    // Another tab locked the vault or took it off this device, or a vault came to it.
+    this.#tabs.onmessage = ({ data }: MessageEvent<unknown>) => {
+      if (data === "closed") this.#close();
+      if (this.#open === undefined) void this.read();
+    };
   }
 
   /** Look whether this device has a vault. */
   async read(): Promise<void> {
-    this.#kept = await readKept().catch(() => undefined);
-    if (this.#kept !== undefined) {
-      const { facts } = await import("./opening.ts");
-      ({ account: this.account, vaultId: this.vaultId } = facts(this.#kept));
-      this.usesWallet = this.#kept.wallet !== undefined;
+    try {
+      await this.#look();
+      this.problem = undefined;
+    } catch (thrown) {
+      this.problem = problemOf(thrown);
+      this.stage = "failed";
     }
-    this.stage = this.#kept === undefined ? "none" : "locked";
+  }
+
+  async #look(): Promise<Kept | undefined> {
+    const kept = await readKept().catch(() => {
+      throw SILENT();
+    });
+    const names = kept === undefined ? NOBODY : (await import("./opening.ts")).facts(kept);
+    ({ account: this.account, vaultId: this.vaultId } = names);
+    this.usesWallet = kept?.wallet !== undefined;
+    this.#kept = kept;
+    if (this.#open === undefined) this.stage = kept === undefined ? "none" : "locked";
+    return kept;
+  }
+
+  /** Why nothing of the owner's is shown: the server is another one than this device accepted. */
+  get refusal(): Problem | undefined {
+    if (this.stage !== "open" || this.#kept === undefined || world.data === undefined) return undefined;
+    try {
+      accepted(this.#kept.pins, world.data);
+      return undefined;
+    } catch (thrown) {
+      return problemOf(thrown);
+    }
+  }
+
+  // The session.
+
+  async #signIn(signer: Signer, now: World): Promise<void> {
+    await this.#leaving;
+    this.session = (await resume(signer.address)) ?? (await signIn(signer, now));
+  }
+
+  /** Once the session is over; a wallet asks its owner, and once only. */
+  async signInAgain(): Promise<void> {
+    this.#signing ??= this.#signIn(this.#opened.signer, await world.need()).finally(() => (this.#signing = undefined));
+    await this.#signing;
+    this.ended = false;
+  }
+
+  /** What the owner asks for just now: while it goes on, and only then, a wallet may be asked to sign in again. */
+  async act<T>(work: () => Promise<T>): Promise<T> {
+    this.#acts += 1;
+    try {
+      if (this.ended) await this.signInAgain();
+      return await work();
+    } finally {
+      this.#acts -= 1;
+    }
+  }
+
+  async #renew(): Promise<boolean> {
+    const open = this.#open;
+    if (open === undefined) return false;
+    const kept = await readKept();
+    if (this.#open !== open) return false;
+    if (kept === undefined || namesOf(kept)?.vault_id !== this.vaultId) {
+      this.#gone();
+      return false;
+    }
+    this.ended = open.signer.isWallet;
+    if (this.ended && this.#acts === 0) return false;
+    await this.signInAgain();
+    return true;
   }
 
   // Making a vault, and coming back to it.
@@ -103,54 +193,69 @@ class Owner {
   /** The vault of these words on this server, not kept on this device yet. Signs in. */
   async recall(words: string, signer?: Signer): Promise<Draft> {
     const { recall } = await import("./opening.ts");
-    const draft = await recall(words, signer, async (found) => {
-      this.session = await signIn(found, await world.need());
+    return await recall(words, signer, async (found) => {
+      const kept = await readKept();
+      const names = kept === undefined ? undefined : namesOf(kept);
+      if (names !== undefined && names.address !== found.address) throw ANOTHER();
+      const now = await world.need();
+      await this.#leaving;
+      this.session = await signIn(found, now);
     });
-    return draft;
   }
 
   /** Keep a draft on this device under a passphrase, sign in, and open it. */
   async keep(draft: Draft, passphrase: string): Promise<void> {
     const { keyFileOf } = await import("./opening.ts");
     const now = await world.need();
-    this.session = (await resume(draft.account)) ?? (await signIn(draft.signer, now));
+    const before = await keptOf(draft.vaultId, now);
+    await this.#signIn(draft.signer, now);
     const keyFile = await keyFileOf(draft, passphrase);
-    await this.#enter({ keyFile, pins: pinsOf(now), sequence: 0, ...walletOf(draft.signer) }, draft.root, draft.signer);
+    await this.#enter({ keyFile, ...before, ...walletOf(draft.signer) }, draft.root, draft.signer, "keep");
   }
 
   /** A vault by its key file, from another device. */
   async bring(text: string, passphrase: string): Promise<void> {
-    const { openKeyFile, signerOf } = await import("./opening.ts");
+    const { facts, openKeyFile, signerOf } = await import("./opening.ts");
     const now = await world.need();
     const file = await openKeyFile(text, passphrase);
+    const before = await keptOf(facts({ keyFile: file.bytes }).vaultId, now);
     const signer = await signerOf(file.root, file.account, undefined);
-    this.session = (await resume(file.account)) ?? (await signIn(signer, now));
-    await this.#enter({ keyFile: file.bytes, pins: pinsOf(now), sequence: 0, ...walletOf(signer) }, file.root, signer);
+    await this.#signIn(signer, now);
+    await this.#enter({ keyFile: file.bytes, ...before, ...walletOf(signer) }, file.root, signer, "keep");
   }
 
   async unlock(passphrase: string): Promise<void> {
-    const kept = this.#kept;
-    if (kept === undefined) throw CLOSED();
+    const kept = await this.#look();
+    if (kept === undefined) throw GONE();
     const { openKeptFile, signerOf } = await import("./opening.ts");
     const now = await world.need();
-    requirePins(kept, now);
+    const pins = accepted(kept.pins, now);
     const file = await openKeptFile(kept.keyFile, passphrase);
     const signer = await signerOf(file.root, file.account, kept.wallet);
-    this.session = (await resume(file.account)) ?? (await signIn(signer, now));
-    await this.#enter(kept, file.root, signer);
+    await this.#signIn(signer, now);
+    await this.#enter({ ...kept, pins }, file.root, signer, "update");
   }
 
-  async #enter(kept: Kept, root: RootKey, signer: Signer): Promise<void> {
+  async #enter(wanted: Kept, root: RootKey, signer: Signer, how: "keep" | "update"): Promise<void> {
     const { facts, openVault } = await import("./opening.ts");
-    const { account, vaultId } = facts(kept);
-    const vault = await openVault(root, vaultId, kept.sequence);
-    this.#kept = { ...kept, sequence: vault.sequence };
-    await keep(this.#kept);
-    this.#open = { root, vault, signer };
+    const { account, vaultId } = facts(wanted);
+    const open = await openVault(root, signer, vaultId, wanted.sequence);
+    const news = { ...wanted, sequence: open.vault.sequence };
+    const kept = await (how === "keep" ? keep(news) : update(news));
+    if (kept === undefined) {
+      void this.read();
+      throw how === "keep" ? ANOTHER() : GONE();
+    }
+    const { session } = this;
+    this.#close();
+    this.session = session;
+    this.#kept = kept;
+    this.#open = open;
     this.account = account;
     this.vaultId = vaultId;
     this.usesWallet = signer.isWallet;
     this.stage = "open";
+    if (how === "keep") this.#tabs.postMessage("kept");
     void operations.resume().catch(() => undefined);
   }
 
@@ -159,14 +264,11 @@ class Owner {
     this.#locked.add(then);
   }
 
-  /** Forget the root key; the passphrase opens the vault again. */
+  /** Forget the root key, here and in other tabs; the passphrase opens the vault again. */
   lock(): void {
-    for (const then of this.#locked) then();
-    this.#open = undefined;
-    this.session = undefined;
-    operations.forget();
-    if (this.stage === "open") this.stage = "locked";
-    void signOut();
+    this.#close();
+    this.#tabs.postMessage("closed");
+    if (this.account !== undefined) this.#leaving = signOut(this.account);
   }
 
   /** Take the vault off this device. */
@@ -178,9 +280,27 @@ class Owner {
     this.stage = "none";
   }
 
+  /** Nothing of an open vault stays in this tab. */
+  #close(): void {
+    if (this.#open === undefined) return;
+    this.#open.signer.forget?.();
+    this.#open = undefined;
+    for (const then of this.#locked) then();
+    this.session = undefined;
+    this.ended = false;
+    operations.forget();
+    this.stage = "locked";
+  }
+
+  /** Another tab took this vault off the device, and this one did not hear of it. */
+  #gone(): void {
+    this.#close();
+    void this.read();
+  }
+
   async keyFile(): Promise<Uint8Array<ArrayBuffer>> {
-    const kept = this.#kept ?? (await readKept());
-    if (kept === undefined) throw CLOSED();
+    const kept = await readKept();
+    if (kept === undefined) throw GONE();
     return kept.keyFile;
   }
 
@@ -196,16 +316,18 @@ class Owner {
     return this.#opened.vault;
   }
 
-  get root(): RootKey {
-    return this.#opened.root;
+  get transport(): Transport {
+    return this.#opened.transport;
   }
 
   /** Remember the newest head's number, so that this device never takes an older one. */
   async sawHead(): Promise<void> {
-    const { vault } = this.#opened;
-    if (this.#kept === undefined || this.#kept.sequence === vault.sequence) return;
-    this.#kept = { ...this.#kept, sequence: vault.sequence };
-    await keep(this.#kept);
+    const [open, kept] = [this.#open, this.#kept];
+    if (open === undefined || kept === undefined || kept.sequence >= open.vault.sequence) return;
+    const now = await update({ ...kept, sequence: open.vault.sequence });
+    if (this.#open !== open) return;
+    if (now === undefined) this.#gone();
+    else this.#kept = now;
   }
 
   /** All files, from the newest head. */
@@ -287,7 +409,7 @@ class Owner {
     return await this.#planned((open, now) => planRevocation(open, now, rows));
   }
 
-  async #planned(make: (open: Open, now: Now) => Plan | Promise<Plan>): Promise<Plan> {
+  async #planned(make: (open: Open, now: World) => Plan | Promise<Plan>): Promise<Plan> {
     const open = this.#opened;
     const plan = await make(open, await this.#pinned());
     return {
@@ -309,33 +431,26 @@ class Owner {
     return await claim(jobs, steps);
   }
 
-  async #pinned(): Promise<Now> {
+  async #pinned(): Promise<World> {
     const now = await world.need();
-    if (this.#kept !== undefined) requirePins(this.#kept, now);
+    if (this.#kept !== undefined) accepted(this.#kept.pins, now);
     return now;
   }
 }
 
-type Now = Awaited<ReturnType<typeof world.need>>;
+const NOBODY = { account: undefined, vaultId: undefined };
 
 function walletOf(signer: Signer): { wallet?: string } {
   return signer.isWallet ? { wallet: wallets.nameOf(signer) } : {};
 }
 
-/** What this device accepted when the vault came to it: chain, contracts, keepers. */
-function pinsOf(now: Now): string {
-  const { registry, consent_token, escrow } = now.contracts;
-  return [now.chain_id, registry, consent_token, escrow, now.committee.hash].join(" ");
-}
-
-/** Sign nothing for another chain, other contracts or other keepers than those accepted once. */
-function requirePins(kept: Kept, now: Now): void {
-  if (kept.pins === pinsOf(now)) return;
-  throw Problem.local(
-    "refused",
-    "This server names another chain, other contracts or other keepers than when this device came to your vault.",
-    "Ask who operates it why. To accept the new ones, remove the vault from this device and restore it with your words.",
-  );
+/** What a vault that comes to this device starts with: what is kept of it here already, or what this server says. */
+async function keptOf(vaultId: Hex, now: World): Promise<Pick<Kept, "pins" | "sequence">> {
+  const kept = await readKept();
+  const names = kept === undefined ? undefined : namesOf(kept);
+  if (kept === undefined || names === undefined) return { pins: pinsOf(now), sequence: 0 };
+  if (names.vault_id !== vaultId) throw ANOTHER();
+  return { pins: accepted(kept.pins, now), sequence: kept.sequence };
 }
 
 export const owner = new Owner();

@@ -27,7 +27,8 @@ export async function saveObject(row: FileRow): Promise<void> {
   const name = row.name.split("/").pop() ?? "file";
   const picker = (window as Pickers).showSaveFilePicker;
   if (row.size > IN_MEMORY && picker !== undefined) {
-    const handle = await picker.call(window, { suggestedName: name });
+    const handle = await picker.call(window, { suggestedName: name }).catch(dismissed);
+    if (handle === undefined) return;
     const file = await handle.createWritable();
     try {
       for await (const piece of owner.pieces(row)) await file.write(piece);
@@ -41,4 +42,10 @@ export async function saveObject(row: FileRow): Promise<void> {
   const parts: BlobPart[] = [];
   for await (const piece of owner.pieces(row)) parts.push(piece);
   save(name, new Blob(parts, { type: "application/octet-stream" }), "application/octet-stream");
+}
+
+/** Who closes the picker wants no file; that is no failure. */
+function dismissed(thrown: unknown): undefined {
+  if (thrown instanceof DOMException && thrown.name === "AbortError") return undefined;
+  throw thrown;
 }

@@ -2,10 +2,10 @@
 
 import { get, send } from "../../api/client.ts";
 import { Problem } from "../../api/problem.ts";
-import type { Session, VaultDocument } from "../../api/types.ts";
+import type { Hex, Session, VaultDocument } from "../../api/types.ts";
 import { fromHex, toHex } from "../../vault/bytes.ts";
 import { Cid } from "../../vault/cid.ts";
-import { AllodError, NotFound, Unavailable } from "../../vault/errors.ts";
+import { AllodError, Conflict, NotFound, Unavailable } from "../../vault/errors.ts";
 import { HeadMoved, Incomplete } from "../../vault/heads.ts";
 import type { Transport } from "../../vault/interfaces.ts";
 import { untilAnswered } from "./resending.ts";
@@ -37,56 +37,62 @@ export async function mine(signal?: AbortSignal): Promise<VaultDocument | null> 
   return await translated(get<VaultDocument | null>("/v1/vaults/mine", withSignal(signal)), () => null);
 }
 
-export const transport: Transport = {
-  async get(cid, signal) {
-    const read = async (): Promise<Bytes> =>
-      new Uint8Array(await (await send("GET", `/v1/blocks/${cid.toString()}`, withSignal(signal))).arrayBuffer());
-    return await translated(read(), () => {
-      throw new NotFound("A block is not on this server.", "Bring it back from a backup of the blocks.");
-    });
-  },
+/** The blocks of `account`'s vault; a proof that the vault's key is somebody's is made for that account only. */
+export function transportOf(account: Hex): Transport {
+  return {
+    async get(cid, signal) {
+      const read = async (): Promise<Bytes> =>
+        new Uint8Array(await (await send("GET", `/v1/blocks/${cid.toString()}`, withSignal(signal))).arrayBuffer());
+      return await translated(read(), () => {
+        throw new NotFound("A block is not on this server.", "Bring it back from a backup of the blocks.");
+      });
+    },
 
-  async missing(cids, signal) {
-    const out: Cid[] = [];
-    for (let start = 0; start < cids.length; start += QUESTION) {
-      const part = cids.slice(start, start + QUESTION);
-      const body = { cids: part.map((cid) => cid.toString()) };
-      const read = async (): Promise<{ missing: string[] }> =>
-        (await (await send("POST", "/v1/blocks/missing", { body, ...withSignal(signal) })).json()) as { missing: string[] };
-      const answer = new Set((await translated(untilAnswered(read, signal))).missing);
-      out.push(...part.filter((cid) => answer.has(cid.toString())));
-    }
-    return out;
-  },
-
-  async head(signal) {
-    const found = await mine(signal);
-    return found === null ? null : Cid.parse(found.head);
-  },
-
-  async send(car, signal) {
-    const part = { bytes: { data: car, type: CAR }, ...withSignal(signal) };
-    await translated(untilAnswered(() => send("POST", "/v1/blocks", part), signal));
-  },
-
-  async commit(head, previous, signal, prove) {
-    const { account } = await translated(get<Session>("/v1/sessions/current", withSignal(signal)));
-    const proof = toHex(await prove(fromHex(account, 20)));
-    const body = { head: head.toString(), previous: previous?.toString() ?? null, proof };
-    try {
-      await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }), undefined, true);
-    } catch (thrown) {
-      if (!(thrown instanceof Problem)) throw thrown;
-      const document = thrown.document;
-      if (thrown.status === 409 && "head" in document) {
-        const newest = document["head"];
-        throw new HeadMoved(typeof newest === "string" ? Cid.parse(newest) : null);
+    async missing(cids, signal) {
+      const out: Cid[] = [];
+      for (let start = 0; start < cids.length; start += QUESTION) {
+        const part = cids.slice(start, start + QUESTION);
+        const body = { cids: part.map((cid) => cid.toString()) };
+        const read = async (): Promise<{ missing: string[] }> =>
+          (await (await send("POST", "/v1/blocks/missing", { body, ...withSignal(signal) })).json()) as { missing: string[] };
+        const answer = new Set((await translated(untilAnswered(read, signal))).missing);
+        out.push(...part.filter((cid) => answer.has(cid.toString())));
       }
-      const missing = document["missing"];
-      if (thrown.status === 422 && Array.isArray(missing)) {
-        throw new Incomplete(missing.map((cid) => Cid.parse(String(cid))));
+      return out;
+    },
+
+    async head(signal) {
+      const found = await mine(signal);
+      return found === null ? null : Cid.parse(found.head);
+    },
+
+    async send(car, signal) {
+      const part = { bytes: { data: car, type: CAR }, ...withSignal(signal) };
+      await translated(untilAnswered(() => send("POST", "/v1/blocks", part), signal));
+    },
+
+    async commit(head, previous, signal, prove) {
+      const session = await translated(get<Session>("/v1/sessions/current", withSignal(signal)));
+      if (session.account !== account) {
+        throw new Conflict("This browser is signed in as another account than your vault's.", "Lock your vault and unlock it.");
       }
-      throw new AllodError(thrown.title, thrown.hint);
-    }
-  },
-};
+      const proof = toHex(await prove(fromHex(account, 20)));
+      const body = { head: head.toString(), previous: previous?.toString() ?? null, proof };
+      try {
+        await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }), undefined, true);
+      } catch (thrown) {
+        if (!(thrown instanceof Problem)) throw thrown;
+        const document = thrown.document;
+        if (thrown.status === 409 && "head" in document) {
+          const newest = document["head"];
+          throw new HeadMoved(typeof newest === "string" ? Cid.parse(newest) : null);
+        }
+        const missing = document["missing"];
+        if (thrown.status === 422 && Array.isArray(missing)) {
+          throw new Incomplete(missing.map((cid) => Cid.parse(String(cid))));
+        }
+        throw new AllodError(thrown.title, thrown.hint);
+      }
+    },
+  };
+}

@@ -46,6 +46,11 @@ class Network {
     this.#timer = undefined;
     if (this.reachable) return;
     this.reachable = true;
+    this.again();
+  }
+
+  /** What could not be had is asked for anew. */
+  again(): void {
     for (const then of [...this.#waiting]) then();
   }
 }

@@ -7,6 +7,7 @@
 
 import { type Problem, problemOf } from "../../api/problem.ts";
 import type { Operation } from "../../api/types.ts";
+import { owner } from "../owner/owner.svelte.ts";
 import { isOver, operations } from "./operations.svelte.ts";
 
 export interface Plan {
@@ -33,6 +34,10 @@ class Sheet {
   saying = $state("");
   problem: Problem | undefined = $state.raw();
   #ids: string[] = $state.raw([]);
+
+  constructor() {
+    owner.onLock(() => (this.plan = undefined));
+  }
 
   get operations(): Operation[] {
     return this.#ids.map((id) => operations.find(id)).filter((one) => one !== undefined);
@@ -79,11 +84,13 @@ class Sheet {
     this.problem = undefined;
     this.saying = "Signing on this device…";
     try {
-      const accepted = await plan.act((words) => (this.saying = words));
+      const accepted = await owner.act(() => plan.act((words) => (this.saying = words)));
+      if (this.plan !== plan) return; // the vault was locked meanwhile
       this.#ids = accepted.map((operation) => operation.id);
       this.stage = "following";
       plan.sent?.();
     } catch (thrown) {
+      if (this.plan !== plan) return;
       this.problem = problemOf(thrown);
       this.stage = "failed";
     }

@@ -8,7 +8,6 @@
 import { toHex } from "../../vault/bytes.ts";
 import type { Interrupted, Sealer, Upload } from "../../vault/index.ts";
 import { type FileRow, owner } from "../owner/owner.svelte.ts";
-import { transport } from "../owner/transport.ts";
 import { network } from "./network.svelte.ts";
 import { Resource } from "./resource.svelte.ts";
 
@@ -71,9 +70,13 @@ class Uploads {
   async open(): Promise<readonly Interrupted[]> {
     if (this.#sealer === undefined) {
       const { Sealer } = await import("../../vault/sealing.ts");
-      this.#sealer ??= new Sealer(owner.vault, transport, (upload) => this.#changed(upload));
+      // What a closed vault's uploads still say is not of this visit any more.
+      const sealer = new Sealer(owner.vault, owner.transport, (upload) => {
+        if (this.#sealer === sealer) this.#changed(upload);
+      });
+      this.#sealer ??= sealer;
     }
-    this.interrupted = await this.#sealer.interrupted();
+    await this.#look();
     return this.interrupted;
   }
 
@@ -136,7 +139,9 @@ class Uploads {
   }
 
   async #look(): Promise<void> {
-    this.interrupted = (await this.#sealer?.interrupted()) ?? [];
+    const sealer = this.#sealer;
+    const found = (await sealer?.interrupted()) ?? [];
+    if (this.#sealer === sealer) this.interrupted = found;
   }
 
   #leaveOut(file: File, name: string, outcome: Outcome): void {
@@ -161,8 +166,9 @@ class Uploads {
   }
 
   #close(): void {
-    void this.#sealer?.close();
+    const sealer = this.#sealer;
     this.#sealer = undefined;
+    void sealer?.close();
     this.rows = [];
     this.interrupted = [];
   }
