@@ -161,7 +161,7 @@ def _database(settings: Settings) -> Finding:
     if settings.database_url is None and not (settings.home / "allod.db").exists():
         return Finding("database", Mark.ABSENT, "It is made at its first use.")
     with _reading(settings) as engine, engine.connect() as connection:
-        current, newest = schema.current(connection), schema.head()
+        current, newest = schema.current(connection), schema.HEAD
         if current != newest and current is not None and not schema.knows(current):
             return Finding(
                 "database",
@@ -248,7 +248,7 @@ def _heads(settings: Settings) -> list[Cid]:
     try:
         with _reading(settings) as engine:
             with engine.connect() as connection:
-                if schema.current(connection) != schema.head():
+                if schema.current(connection) != schema.HEAD:
                     return []
             return [Cid.parse(row.head) for row in Catalogue(engine).heads()]
     except Exception:  # the database has a finding of its own

@@ -89,7 +89,7 @@ def _database(world: World) -> str:
 def _migrations(world: World) -> str:
     with world.engine.connect() as connection:
         found = schema.current(connection)
-    return "" if found == schema.head() else "The database is at another revision than this program."
+    return "" if found == schema.HEAD else "The database is at another revision than this program."
 
 
 def _chain(world: World) -> str:

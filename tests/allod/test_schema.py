@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, delete, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -90,6 +91,10 @@ def test_the_migrations_make_exactly_the_declared_tables(engine: Engine) -> None
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata()) == []
+
+
+def test_the_newest_migration_is_the_one_that_is_written_down() -> None:
+    assert ScriptDirectory(str(schema.migrations_folder())).get_heads() == [schema.HEAD]
 
 
 @pytest.mark.parametrize("filled", [False, True])
@@ -204,7 +209,7 @@ def test_two_programs_that_start_at_once_upgrade_once(empty: Engine) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: schema.upgrade(empty), range(4)))
     with empty.connect() as connection:
-        assert schema.current(connection) == schema.head()
+        assert schema.current(connection) == schema.HEAD
 
 
 def test_what_several_programs_remember_at_once_is_remembered_once(engine: Engine) -> None:
