@@ -9,7 +9,7 @@ CACHE := $(or $(ALLOD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/allod)
 export ALLOD_TOOLS ?= $(CACHE)/tools
 KUBO := $(ALLOD_TOOLS)/kubo-v0.43.0/ipfs
 ANVIL := $(ALLOD_TOOLS)/anvil-1.7.1
-export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo up test check bench clean setup tools web
 
@@ -27,7 +27,7 @@ setup: .venv/.ready ## Make .venv with the exact versions of constraints.txt
 		echo "Setting up .venv once: downloads about 2.8 GB (most of it torch with its CUDA libraries), needs 6 GB of disk."; \
 		rm -rf .venv && $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints-uv.txt
-	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r constraints.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r constraints.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-build-isolation --no-deps -e .
 	@touch $@
 
