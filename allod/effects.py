@@ -107,8 +107,15 @@ def _revoke(hands: Hands, row: OperationRow) -> Done:
             raise
         sent = before
     told = {"kind": row.kind, "owner": to_hex(row.account)}
-    whom = dict.fromkeys([Address(row.account), *revocation.holders])
+    whom = dict.fromkeys([Address(row.account), *_had_tokens(hands, revocation)])
     return Done((sent,), {}, tuple((who, "consent.revoked", told) for who in whom))
+
+
+def _had_tokens(hands: Hands, revocation: SignedRevocation) -> list[Address]:
+    """Those who ever held a token that it names: an owner may name anybody, and nobody hears of what they never had."""
+    market, minted = hands.world.market, hands.view.now().minted
+    pairs = zip(revocation.consents, revocation.holders, strict=True)
+    return [who for consent, who in pairs if granting.consent_id(market, consent, who) in minted.get(who, ())]
 
 
 def _sent_before(world: World, revocation: SignedRevocation) -> Sent | None:

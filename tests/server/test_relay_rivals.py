@@ -120,6 +120,20 @@ def test_an_epoch_that_somebody_else_ended_with_the_owners_signature_has_ended(
     assert kinds(ada).count("consent.revoked") == 1
 
 
+def test_who_never_held_a_token_hears_nothing_of_its_end(
+    world: World, ada: Person, tom: Person, person: Callable[..., Person]
+) -> None:
+    owner, eve = Owner(world, ada), person("eve")
+    made = owner.publish()
+    offer, named = owner.consent(made), owner.consent(made, tom.account.address)
+    ok(owner.post_consent(named), 202)
+    work(world)
+    ok(owner.revoke([(named, tom.account.address), (offer, eve.account.address)]), 202)
+    work(world)
+    assert kinds(tom).count("consent.revoked") == kinds(ada).count("consent.revoked") == 1
+    assert "consent.revoked" not in kinds(eve)
+
+
 def test_another_epochs_signature_fails_with_the_contracts_reason(world: World, ada: Person) -> None:
     owner, market = Owner(world, ada), world.market
     accepted = ok(owner.revoke_all(0), 202)
