@@ -2,7 +2,7 @@
 
 Promises. What was put here stays, also where somebody sent the same block to the server before, meanwhile or after:
 from its `put` on it is deleted by nobody else, and once it was flushed it is on no list of what may be. A put takes the
-store's turn to write, even if the block is there already.
+store's turn to write, even if the block is there already, and keeps it until the flush.
 """
 
 from __future__ import annotations
@@ -28,17 +28,13 @@ class HomeBlocks:
         self._put: set[Cid] = set()
 
     def add(self, codec: int, data: Data) -> Cid:
-        cid = Cid.of(codec, data)
-        self.put(cid, data)
-        return cid
+        self._store.begin()  # no sweep from here on until it is flushed
+        return self._note(self._store.add(codec, data))
 
     def put(self, cid: Cid, data: Data) -> None:
-        self._store.begin()  # a sweep looks for what it deletes in its own turn, so either it is over or it sees us
-        if self._store.has(cid):
-            self._take_home([cid])
+        self._store.begin()
         self._store.put(cid, data)
-        with self._guard:
-            self._put.add(cid)
+        self._note(cid)
 
     def put_many(self, blocks: Iterable[tuple[Cid, Data]]) -> None:
         for cid, data in blocks:
@@ -65,17 +61,24 @@ class HomeBlocks:
         self._store.delete(cid)
 
     def flush(self) -> None:
+        with self._guard:
+            put = set(self._put)
+        self._take_home(put)  # what strangers sent before, while no sweep can begin
         self._store.flush()
         with self._guard:
-            put, self._put = self._put, set()
-        if put:
-            # Somebody may have sent one of them before it could be seen here; it waits a day for its commit.
-            self._take_home(put)
+            self._put -= put
+        self._take_home(put)  # what somebody sent before it could be seen here; that waits a day for its commit
 
     def close(self) -> None:
         self.flush()
         self._store.close()
 
-    def _take_home(self, cids: Iterable[Cid]) -> None:
-        with transaction(self._engine()) as session:
-            holdings.take_home(session, cids)
+    def _note(self, cid: Cid) -> Cid:
+        with self._guard:
+            self._put.add(cid)
+        return cid
+
+    def _take_home(self, cids: set[Cid]) -> None:
+        if cids:
+            with transaction(self._engine()) as session:
+                holdings.take_home(session, cids)
