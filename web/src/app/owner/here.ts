@@ -11,5 +11,6 @@ export function placeOf(world: World): Place {
 
 /** Accounts in full, because two may begin and end alike. */
 export function styleFor(world: World): Style {
-  return { ...styleOf(world.currency), name: (account) => account };
+  const { symbol, unit_decimals } = world.currency; // what this device accepted (`pins.ts`)
+  return { ...styleOf({ symbol, decimals: unit_decimals }), name: (account) => account };
 }
