@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
@@ -35,6 +35,7 @@ from vault.vault import Vault
 MEDIA_TYPE = "application/vnd.ipld.car"
 _ATTEMPTS = 3  # of a commit for which blocks turn out to be missing
 _FLYING = 2  # parts under way
+_PATIENCE = 60.0  # seconds in which a busy server takes a part after all
 _FRAME = 4 + CID_SIZE
 
 
@@ -162,12 +163,14 @@ class Client:
 
     def missing(self, cids: list[Cid]) -> list[Cid]:
         """See `Keeping`."""
-        found = self.ask("POST", "/v1/blocks/missing", json={"cids": [str(cid) for cid in cids]})
+        asked = {"cids": [str(cid) for cid in cids]}
+        found = _patiently(lambda: self.ask("POST", "/v1/blocks/missing", json=asked))
         return [Cid.parse(text) for text in found["missing"]]
 
     def send(self, part: bytes) -> None:
         """See `Keeping`."""
-        self.ask("POST", "/v1/blocks", content=part, headers={"Content-Type": MEDIA_TYPE})
+        headers = {"Content-Type": MEDIA_TYPE}
+        _patiently(lambda: self.ask("POST", "/v1/blocks", content=part, headers=headers))
 
     def newest(self) -> Cid | None:
         """The head of the account's vault; None before the first commit."""
@@ -193,6 +196,19 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """Ask again as long as the server says when to come back, for `_PATIENCE` seconds."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return ask()
+        except AllodError as error:
+            wait = error.detail.get("retry_after")
+            if not isinstance(wait, int) or time.monotonic() + wait > end:
+                raise
+            time.sleep(wait)
 
 
 def _message(url: str, account: Address, chain_id: int, nonce: str) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from allod import effects, operations
 from allod.operations import OperationRow, State
 from allod.relaying import Relay
+from allod.trees import PointerBook
 from allod.world import World
 from consent.chain.client import Chain
 from consent.chain.contract import Contract, create
@@ -167,7 +168,7 @@ def test_a_claim_waits_for_a_tree_that_nobody_has_just_now(
     accepted = ok(ada.http.post("/v1/claims", json={}, headers=key()), 202)
     del world.__dict__["view"]  # as after a restart
     with monkeypatch.context() as patch:
-        patch.setattr("allod.chainview.read_tree", lambda *_: None)
+        patch.setattr(PointerBook, "tree", lambda *_: None)
         work(world)
     assert owner.operation(accepted)["state"] == "accepted"
     del world.__dict__["view"]
