@@ -33,6 +33,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("The page is not built (`make web`).")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 _TOGETHER = ("tests/walk/", "tests/web/test_whole_story.py")
 
 
