@@ -103,6 +103,9 @@ class Depot:
         now = self.clock()
         with self.writing() as store:
             absent = store.missing(sizes)
+            if absent:  # only in the store's turn it is certain that nobody else puts them
+                store.begin()
+                absent = store.missing(sizes)
             with transaction(self.engine) as session:
                 waiting = holdings.among_uploads(session, account, sizes)
                 more = sum(size for cid, size in sizes.items() if cid not in waiting)
@@ -125,11 +128,15 @@ class Depot:
             )
 
     def _check_disks(self, size: int) -> None:
-        if any(shutil.disk_usage(disk).free < self._reserve + size for disk in self._disks):
+        if not self.has_space(size):
             raise NoRoom(
                 "This server's disk is nearly full, so it takes no more blocks.",
                 hint="Send it again later: the server's operator has to make room. What was stored is safe.",
             )
+
+    def has_space(self, size: int = PART) -> bool:
+        """Whether so many bytes leave enough of each disk free."""
+        return all(shutil.disk_usage(disk).free >= self._reserve + size for disk in self._disks)
 
     def get(self, cid: Cid) -> bytes:
         """A block; `NotFound` if it is not here, `Unavailable` if what is here is damaged."""

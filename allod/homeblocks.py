@@ -2,7 +2,8 @@
 
 Promises. What was put here stays, also where somebody sent the same block to the server before, meanwhile or after:
 from its `put` on it is deleted by nobody else, and once it was flushed it is on no list of what may be. A put takes the
-store's turn to write, even if the block is there already, and keeps it until the flush.
+store's turn to write, even if the block is there already, and keeps it until the flush. Lists are changed in
+transactions of their own: who flushes inside a transaction on the same database calls `begin` before it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class HomeBlocks:
 
     def begin(self) -> None:
         self._store.begin()
+        self._settle()
 
     def delete(self, cid: Cid) -> None:
         with self._guard:
@@ -61,13 +63,10 @@ class HomeBlocks:
         self._store.delete(cid)
 
     def flush(self) -> None:
-        with self._guard:
-            put = set(self._put)
-        self._take_home(put)  # what strangers sent before, while no sweep can begin
-        self._store.flush()
-        with self._guard:
-            self._put -= put
-        self._take_home(put)  # what somebody sent before it could be seen here; that waits a day for its commit
+        try:
+            self._settle()
+        finally:
+            self._store.flush()  # after an error too: it gives the turn back
 
     def close(self) -> None:
         self.flush()
@@ -78,7 +77,12 @@ class HomeBlocks:
             self._put.add(cid)
         return cid
 
-    def _take_home(self, cids: set[Cid]) -> None:
-        if cids:
+    def _settle(self) -> None:
+        """Take what was put off the list of what strangers sent, in the store's turn: no sweep goes on meanwhile."""
+        with self._guard:
+            put = set(self._put)
+        if put:
             with transaction(self._engine()) as session:
-                holdings.take_home(session, cids)
+                holdings.take_home(session, put)
+            with self._guard:
+                self._put -= put

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 KIND = "job-tree"
 MAX_TREE = 8 << 20  # bytes; what SumTree.decode takes
 _POINTER = 256  # bytes; a longer block is none
-_PLACES = 8  # files that are looked into for one root: strangers may lay down any number, and keepers have the tree too
+_PLACES = 64  # files that are remembered for one root: strangers may name any number, and keepers have the tree too
+_AT_ONCE = 8  # of them, those that one look goes into
 _MEMBERS = {"v", "kind", "root", "size", "file"}
 
 
@@ -56,11 +57,11 @@ def find_tree(world: World) -> TreeLookup:
 
 
 class PointerBook:
-    """Knows where trees lie among the blocks: each small block is read once, each file that holds no such tree once."""
+    """Knows where trees lie among the blocks: each small block is read once, and each file that holds no such tree."""
 
     def __init__(self, blocks: BlockStore) -> None:
         self._blocks = blocks
-        self._places: dict[int, dict[tuple[Cid, int], bool]] = {}  # by root: file and size, and whether to look there
+        self._places: dict[int, dict[tuple[Cid, int], None]] = {}  # by root: files and sizes, what to look into first
         self._seen: set[bytes] = set()
         self.look()
 
@@ -74,17 +75,19 @@ class PointerBook:
             for root, place in _pointers_in(self._blocks, cid):
                 places = self._places.setdefault(root, {})
                 if len(places) < _PLACES:
-                    places.setdefault(place, True)
+                    places.setdefault(place)
 
     def tree(self, root: int) -> SumTree | None:
         """The tree of this root word, if one of the files that are said to hold it does."""
         places = self._places.get(root, {})
-        for place, is_worth_it in list(places.items()):
-            data = _read(self._blocks, *place) if is_worth_it else b""
+        for place in list(places)[:_AT_ONCE]:
+            data = _read(self._blocks, *place)
             tree = _decoded(data) if data else None
             if tree is not None and tree.root == root:
                 return tree
-            places[place] = is_worth_it and not data  # what is there is something else; what is not may come
+            del places[place]
+            if not data:  # it may come
+                places[place] = None
         return None
 
 

@@ -130,7 +130,9 @@ class World:
         """The block store, for what this home itself puts: that stays, whatever strangers send to its server."""
         from allod.homeblocks import HomeBlocks
 
-        return HomeBlocks(self.store, lambda: self.engine)
+        blocks = HomeBlocks(self.store, lambda: self.engine)
+        self._closing.callback(blocks.flush)
+        return blocks
 
     @cached_property
     def depot(self) -> Depot:

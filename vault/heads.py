@@ -142,6 +142,7 @@ class Heads:
             for old in (*before.head.objects, *before.head.records, before.cid):
                 if old not in kept:
                     self._blocks.delete(old)
+        self._blocks.begin()  # what a store has to note of what was put is noted now, and not within
         with self._noting(cid, head.sequence):
             self._blocks.flush()
         self.newest, self.contents = Found(cid, head), after

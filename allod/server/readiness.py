@@ -6,7 +6,6 @@ reason names no address, path or account.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,10 +19,9 @@ from core.errors import AllodError
 from vault.cid import Cid
 
 PATIENCE = 5.0
-BESIDE = ("relayer",)  # what is told, though requests may come: what they ask for is kept, and keepers are told
+BESIDE = ("relayer", "disk")  # what is told, though requests may come: keepers hear of revocations all the same
 GOOD_FOR = 2.0
 OLD_HEAD = 300  # seconds; a public chain whose newest block is older stands still, or its endpoint lags
-LITTLE_SPACE = 256 << 20  # bytes; below it no part of an upload may fit
 GAS = 1_000_000  # of a large relayed transaction
 EMPTY = Cid.parse("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku")  # of the empty file
 SILENT = "It does not answer in time."
@@ -122,8 +120,7 @@ def _blocks(world: World) -> str:
 
 
 def _disk(world: World) -> str:
-    free = shutil.disk_usage(world.home).free
-    return f"{free >> 20} MiB are free." if free < LITTLE_SPACE else ""
+    return "" if world.depot.has_space() else "There is no room for uploads."
 
 
 def _relayer(world: World) -> str:

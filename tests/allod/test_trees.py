@@ -87,7 +87,7 @@ def test_however_many_files_strangers_point_to_few_are_read_and_each_once(tmp_pa
     blocks.reads.clear()
     book = PointerBook(blocks)
     assert [book.tree(tree.root) for _ in range(3)] == [None] * 3
-    assert sorted(blocks.reads[file] for file in files) == [0] * 42 + [1] * 8
+    assert sorted(blocks.reads[file] for file in files) == [0] * 26 + [1] * 24
 
 
 def test_a_tree_that_comes_after_its_pointer_is_found() -> None:

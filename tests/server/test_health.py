@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
+from allod import depot
 from allod.server import metrics, readiness
 from allod.server.readiness import CHECKS, Readiness
 from allod.world import World
@@ -51,8 +52,8 @@ def test_each_part_that_does_not_work_says_so(world: World, monkeypatch: pytest.
     with world.engine.begin() as connection:
         connection.execute(text("DROP TABLE alembic_version"))
     assert flaws(world).keys() == {"migrations"}
-    monkeypatch.setattr(readiness.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
-    assert flaws(world)["disk"] == "1 MiB are free."
+    monkeypatch.setattr(depot.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    assert flaws(world)["disk"] == "There is no room for uploads."
 
 
 def test_a_chain_that_is_away_or_old_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

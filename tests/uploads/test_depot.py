@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,7 @@ from tests.vault.standin import stand_in
 from vault.blocks import MAX_BLOCK, MemoryBlocks
 from vault.carlog import SegmentFile, encode_tombstone
 from vault.carstore import CarStore
+from vault.catalogue import Catalogue
 from vault.cid import DAG_CBOR, RAW, Cid
 from vault.kubostore import KuboStore
 from vault.vault import Vault
@@ -296,12 +298,9 @@ def test_what_a_program_of_this_home_put_stays_whoever_sends_it_too(
                     holdings.expire_uploads(session, server.clock())
         elif when == "meanwhile":
             home.begin()
-            taken = pool.submit(server.depot.take, BOB, part)  # it looks for them, then waits for its turn
-            for _ in range(6000):
-                with transaction(server.engine) as session:
-                    if holdings.sizes(session, own.cids()):
-                        break
-                threading.Event().wait(0.01)
+            taken = pool.submit(server.depot.take, BOB, part)  # it finds them absent, then waits for its turn
+            with pytest.raises(TimeoutError):
+                taken.result(timeout=0.2)
         lay_down(home, tree())
         if when == "meanwhile":
             taken.result(timeout=60)
@@ -311,6 +310,26 @@ def test_what_a_program_of_this_home_put_stays_whoever_sends_it_too(
     server.depot.collect()
     assert server.store.missing(own.cids()) == []
     assert server.depot.collect() == 0
+
+
+def test_a_program_of_this_home_changes_a_vault_whose_blocks_came_through_the_server(
+    server: Server, home: HomeBlocks, owner: Callable[[str], Owner]
+) -> None:
+    ada = owner("ada")
+    ada.vault.add_bytes("a.txt", b"alpha")
+    ada.vault.save_record("note", {"text": "kept"})
+    ada.push()
+    catalogue = Catalogue(server.engine)
+
+    def noting(cid: Cid, sequence: int) -> AbstractContextManager[None]:
+        return catalogue.changing_head(ada.vault_id, str(cid), sequence)
+
+    vault = Vault(ada.root, ada.vault_id, home, noting=noting)
+    vault.add_bytes("b.txt", b"beta")
+    noted = catalogue.head(ada.vault_id)
+    assert noted is not None
+    assert noted.head == str(vault.head_cid)
+    assert [entry.name for entry in Vault.restore(ada.root.words(), server.store).entries()] == ["a.txt", "b.txt"]
 
 
 def test_a_program_that_puts_what_is_being_swept_waits_and_stores_it_anew(
