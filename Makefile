@@ -4,8 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
-# Processes of tests: one more than cores, because they wait for others as often as they work.
-JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CACHE := $(or $(ALLOD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/allod)
 export ALLOD_TOOLS ?= $(CACHE)/tools
 KUBO := $(ALLOD_TOOLS)/kubo-v0.43.0/ipfs

@@ -158,7 +158,7 @@ def test_receipts_from_after_the_end_of_a_job_fail(whole: Proof, tmp_path: Path)
 
 
 @pytest.mark.parametrize("change", [
-    {"runner": FORGER.address}, {"payer": FORGER.address}, {"lane": 1}, {"fee": 0}, {"q": 2}, {"job_pk": bytes(1216)},
+    {"runner": FORGER.address}, {"payer": FORGER.address}, {"lane": 7}, {"fee": 0}, {"q": 2}, {"job_pk": bytes(1216)},
     {"recipe_hash": bytes(32)}, {"root": 7}, {"counted": (ConsentId(bytes(32)),)},
 ])  # fmt: skip
 def test_an_order_that_was_never_opened_fails(whole: Proof, tmp_path: Path, change: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def test_of_a_hundred_parallel_starts_on_a_single_use_consent_exactly_one_wins(
             assert process.wait(240) == 0, forks.log
         answers = [answer for file in said for answer in json.loads(file.read_text())]
         assert len(answers) == STARTS
-        assert Counter(slug for _, slug, _ in answers) == {"started": 1, "refused": STARTS - 1}
+        assert Counter(slug for _, slug, _ in answers) == {"started": 1, "refused": STARTS - 1}, answers
         (winner,) = [folder for folder, slug, _ in answers if slug == "started"]
         assert {folder: jobs[folder].state for folder in names} == {
             folder: State.OPEN if folder == winner else State.QUOTED for folder in names
