@@ -13,12 +13,14 @@ from sqlalchemy import BigInteger, LargeBinary, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from allod import operations, requests
+from allod.effects import REVOCATIONS
 from allod.listing import Listing, check_terms, publication_row
 from allod.operations import OperationRow, now
 from allod.server import activity
 from consent.fields import UINT64_MAX
 from consent.grant import Consent, nonce_of
-from consent.keeper.revocation import Revocation, Revoke, RevokeAll, RevokeNonces, write_revocation
+from consent.keeper.revocation import Revocation, Revoke, RevokeAll, RevokeNonces, read_revocation, write_revocation
+from consent.keeper.store import Ended
 from consent.market import granting
 from consent.market.place import BATCH
 from consent.market.signatures import check_signed
@@ -28,7 +30,7 @@ from consent.terms import Terms
 from consent.typed import register_digest
 from consent.validity import TokenStatus, check_token
 from core.database import Base, inserting
-from core.encoding import to_hex
+from core.encoding import from_hex, to_hex
 from core.errors import Conflict, Corrupted, Denied, InvalidInput, NotFound, Refused
 from core.ids import NOBODY, Address
 from vault.catalogue import remember
@@ -267,7 +269,7 @@ def accept_consent(world: World, session: Session, checked: Checked, request_id:
 class CheckedRevocation:
     """A revocation that its owner signed; `consents` and `holders` spell a Revoke's ids out.
 
-    `ends_known` says that it ends a consent which is known here, and which nothing ended yet.
+    `ends_known` is what it ends of consents that are known here, and that the chain has not ended yet.
     """
 
     message: Revocation
@@ -275,7 +277,7 @@ class CheckedRevocation:
     digest: bytes
     consents: tuple[Consent, ...] = ()
     holders: tuple[Address, ...] = ()
-    ends_known: bool = False
+    ends_known: frozenset[Ended] = frozenset()
 
     @property
     def kind(self) -> str:
@@ -331,27 +333,44 @@ def _ends_known(
     message: Revocation,
     consents: tuple[Consent, ...],
     holders: tuple[Address, ...],
-) -> bool:
-    """Whether it ends a consent that was signed for here: each counts until it has ended, made-up ones never."""
+) -> frozenset[Ended]:
+    """What it ends of consents that were signed for here: each counts until it has ended, made-up ones never."""
     market, known = world.market, set(signed_by(session, message.owner))
     if isinstance(message, Revoke):
         over = (TokenStatus.BURNED,)
         unless = {True: (*over, TokenStatus.NEVER_MINTED), False: over}  # an offer has a token for whoever is made up
-        pairs = [pair for pair in zip(consents, holders, strict=True) if pair[0] in known]
-        return any(granting.status(market, one, holder) not in unless[one.is_offer] for one, holder in pairs)
+        named = zip(consents, holders, message.ended, strict=True)
+        return frozenset(
+            ended
+            for one, holder, ended in named
+            if one in known and granting.status(market, one, holder) not in unless[one.is_offer]
+        )
     if isinstance(message, RevokeAll):
-        return any(one.epoch == message.epoch for one in known)
-    named = [one for one in known if one.word == message.word and message.mask >> one.bit & 1]
-    if not named:
-        return False
+        return frozenset(message.ended if any(one.epoch == message.epoch for one in known) else ())
+    mine = [one for one in known if one.word == message.word and message.mask >> one.bit & 1]
+    if not mine:
+        return frozenset()
     epoch = int(market.token.read("epochs", message.owner))
     revoked = int(market.token.read("revoked_words", message.owner, message.word))
-    return any(one.epoch == epoch and not revoked >> one.bit & 1 for one in named)
+    bits = {one.bit for one in mine if one.epoch == epoch and not revoked >> one.bit & 1}
+    return frozenset(one for bit in bits for one in RevokeNonces(message.owner, message.word, 1 << bit).ended)
+
+
+def _ending(session: Session, owner: Address) -> set[Ended]:
+    """What revocations of this owner end that were accepted, and that are not final."""
+    mine = (OperationRow.account == owner, OperationRow.kind.in_(REVOCATIONS))
+    acts = session.scalars(select(OperationRow.act).where(*mine, OperationRow.state.not_in(operations.ENDED)))
+    return {ended for act in acts for ended in read_revocation(from_hex(act["body"])).ended}
 
 
 def accept_revocation(world: World, session: Session, checked: CheckedRevocation) -> OperationRow:
-    """Have it stored by every keeper, then put on chain."""
+    """Have it stored by every keeper, then put on chain.
+
+    It has the room that is kept for revocations if it ends something that is known here and that nothing ends yet, so
+    that a consent cannot be ended over and over at the server's cost.
+    """
     committee, owner = world.committee, checked.message.owner
+    _hold(session, owner)  # or two at the same moment would not see each other
     keepers = [
         {"index": member.index, "address": to_hex(member.address), "stored": False, "reason": None}
         for member in committee.keepers
@@ -372,6 +391,6 @@ def accept_revocation(world: World, session: Session, checked: CheckedRevocation
         about,
         effect=checked.effect,
         keepers=keepers,
-        from_reserve=checked.ends_known,
+        from_reserve=bool(checked.ends_known - _ending(session, owner)),
     )
     return row

@@ -7,7 +7,7 @@ first: what came about by another's transaction has come about.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from allod import operations, requests
 from allod.listing import list_dataset
 from allod.operations import OperationRow, State, now
 from consent.grant import Consent
-from consent.keeper.revocation import RevokeAll, read_revocation
+from consent.keeper.revocation import Revocation, RevokeAll, RevokeNonces, read_revocation
 from consent.market import granting, revoking
 from consent.market.earnings import CLAIMS, Earning, EarningState, claim_some
 from consent.market.granting import SignedConsent
@@ -28,7 +28,7 @@ from consent.market.revoking import SignedRevocation
 from core.database import transaction
 from core.encoding import from_hex, to_hex
 from core.errors import AllodError, Conflict, NotFound, Refused, Unavailable
-from core.ids import Address, Asset, JobId
+from core.ids import NOBODY, Address, Asset, JobId
 from vault.cid import Cid
 
 if TYPE_CHECKING:
@@ -107,15 +107,20 @@ def _revoke(hands: Hands, row: OperationRow) -> Done:
             raise
         sent = before
     told = {"kind": row.kind, "owner": to_hex(row.account)}
-    whom = dict.fromkeys([Address(row.account), *_had_tokens(hands, revocation)])
+    # An owner may name anybody, and nobody hears of what they never had.
+    pairs = list(zip(revocation.consents, revocation.holders, strict=True))
+    had = [who for (_, who), was in zip(pairs, _were_minted(hands.world, pairs), strict=True) if was]
+    whom = dict.fromkeys([Address(row.account), *had])
     return Done((sent,), {}, tuple((who, "consent.revoked", told) for who in whom))
 
 
-def _had_tokens(hands: Hands, revocation: SignedRevocation) -> list[Address]:
-    """Those who ever held a token that it names: an owner may name anybody, and nobody hears of what they never had."""
-    market, minted = hands.world.market, hands.view.now().minted
-    pairs = zip(revocation.consents, revocation.holders, strict=True)
-    return [who for consent, who in pairs if granting.consent_id(market, consent, who) in minted.get(who, ())]
+def _were_minted(world: World, pairs: Sequence[tuple[Consent, Address]]) -> list[bool]:
+    """For each consent and holder whether there ever was a token, whatever became of it since."""
+    if not pairs:
+        return []
+    world.index.follow()
+    tokens = [int.from_bytes(granting.consent_id(world.market, *pair), "big") for pair in pairs]
+    return [bool(world.index.events("token", "Transfer", sender=NOBODY, token_id=token)) for token in tokens]
 
 
 def _sent_before(world: World, revocation: SignedRevocation) -> Sent | None:
@@ -192,19 +197,36 @@ def failed(session: Session, row: OperationRow) -> None:
         requests.reopen(session, request)
 
 
-def ended_with(world: World, row: OperationRow) -> list[OperationRow]:
-    """The failed grants of which nothing can come any more now that this operation is done: they keep their effects."""
+def came_to_be(world: World, row: OperationRow) -> bool:
+    """Whether a grant's token was minted, whoever sent it: then its trainer was answered, also if it ended since."""
+    consent = _consent_of(row) if row.kind == "grant" else None
+    return consent is not None and _were_minted(world, [(consent, consent.grantee)]) == [True]
+
+
+def give_back(world: World, row: OperationRow) -> None:
+    """After a revocation: let the failed grants that it ended be asked for again, as nothing can come of them any more.
+
+    A request that one of them answered is open again, unless its trainer got the token by other ways.
+    """
     if row.kind not in REVOCATIONS:
-        return []
+        return
+    message = revocation_of(row).message
     mine = (OperationRow.account == row.account, OperationRow.kind == "grant")
     kept = (OperationRow.state == State.FAILED, OperationRow.effect.is_not(None))
     with transaction(world.engine) as session:
-        grants = list(session.scalars(select(OperationRow).where(*mine, *kept)))
-    return [grant for grant in grants if is_over(world, grant)]
+        rows = list(session.scalars(select(OperationRow).where(*mine, *kept)))
+    grants = [(grant, consent) for grant in rows if _ends(world, message, consent := _consent_of(grant))]
+    minted = _were_minted(world, [(consent, consent.grantee) for _, consent in grants])
+    with transaction(world.engine) as session:
+        for (grant, _), was_minted in zip(grants, minted, strict=True):
+            if operations.give_back(session, grant) and not was_minted:
+                failed(session, grant)
 
 
-def give_back(session: Session, grants: Iterable[OperationRow]) -> None:
-    """Let these be asked for again, and open the requests that they answered."""
-    for grant in grants:
-        operations.note(session, grant, effect=None)
-        failed(session, grant)
+def _ends(world: World, message: Revocation, consent: Consent) -> bool:
+    """Whether this ends a named consent of the same owner."""
+    if isinstance(message, RevokeAll):
+        return consent.epoch <= message.epoch
+    if isinstance(message, RevokeNonces):
+        return consent.word == message.word and message.mask >> consent.bit & 1 == 1
+    return granting.consent_id(world.market, consent) in message.ids

@@ -98,7 +98,7 @@ def accept(
     """The operation for this effect: a new one, or the one that is alive already; and whether it is new.
 
     It stands when the session's transaction does. An effect that another account asked for is a `Conflict`, a new one
-    beyond what is relayed `TooOften`; `from_reserve` has as much again.
+    beyond what is relayed `TooOften`; `from_reserve` has as much again, whatever other accounts have taken.
     """
     at = now()
     row = OperationRow(
@@ -126,19 +126,23 @@ def accept(
         raise Conflict("Another account asked for the same before.", hint="Sign a message of your own.")
     is_new = found.id == row.id
     if is_new:
-        _require_room(session, settings, found, 2 if from_reserve else 1)
+        _require_room(session, settings, found, from_reserve)
         _record(session, found, state)
     return found, is_new
 
 
-def _require_room(session: Session, settings: Settings, row: OperationRow, times: int) -> None:
-    """`TooOften` where it goes beyond what is relayed. (Those accepted at the same moment do not see each other.)"""
+def _require_room(session: Session, settings: Settings, row: OperationRow, from_reserve: bool) -> None:
+    """`TooOften` where it goes beyond what is relayed. (Those accepted at the same moment do not see each other.)
+
+    An offer counts too, which the relay does not send: that it was taken is what makes room for its revocation.
+    """
+    times = 2 if from_reserve else 1
     mine, day = OperationRow.account == row.account, OperationRow.created > row.created - DAY
     waiting = (mine, OperationRow.state.in_(OPEN))
     _require(session, waiting, MAX_OPEN * times, "operations of yours are under way.", SOON)
     _require(session, (mine, day), settings.relayed_of_one * times, "operations of yours were taken within a day.")
-    relayed = (day, OperationRow.kind != "offer")
-    _require(session, relayed, settings.relayed_of_all * times, "operations of all accounts were taken within a day.")
+    if not from_reserve:
+        _require(session, (day,), settings.relayed_of_all, "operations of all accounts were taken within a day.")
 
 
 def _require(
@@ -180,6 +184,13 @@ def note(session: Session, row: OperationRow, **values: Any) -> None:
     session.execute(update(OperationRow).where(OperationRow.number == row.number).values(**values))
     for name, value in values.items():
         setattr(row, name, value)
+
+
+def give_back(session: Session, row: OperationRow) -> bool:
+    """Let what failed be asked for again; False where somebody else was quicker."""
+    kept = (OperationRow.number == row.number, OperationRow.effect == row.effect)
+    given = session.execute(update(OperationRow).where(*kept).values(effect=None).returning(OperationRow.number)).all()
+    return bool(given)
 
 
 def _record(session: Session, row: OperationRow, state: State) -> None:

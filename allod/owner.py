@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from allod.identities import Unlocked
-from allod.listing import list_dataset
+from allod.listing import complete_listings, list_dataset
 from allod.world import World
 from consent.grant import Consent
 from consent.keeper.client import Revoked, revoke_everywhere
@@ -87,6 +87,9 @@ def own_terms(world: World, vault: Vault, asset: Asset) -> Terms:
     if not mine:
         raise NotFound("This vault has published no such dataset.", hint="`allod dataset list` shows the assets.")
     listed = world.catalogue.get(asset).terms
+    if listed is None:  # of a home that an earlier version made
+        complete_listings(world)
+        listed = world.catalogue.get(asset).terms
     found = next((terms for terms in mine if sha256(terms).digest() == listed), None)
     if found is None:
         raise NotFound(

@@ -4,9 +4,9 @@ Promises: whatever dies between two lines here, going on from the database does 
 transaction is kept under the operation's key before it is sent (`consent.chain.sending`). A revocation goes to the
 keepers before the chain hears of it, and those that were away are asked again for a day. What a reorganisation took
 out counts as sent and is followed again; `final` is what the chain's node calls safe. An operation that has to wait,
-be it for the relayer's money, holds back only later ones of its account. A revocation waits for the one transaction
-that is under way, and for revocations before it; keepers do not wait for the chain, and keepers that are silent hold
-back what is new least.
+be it for the relayer's money, holds back only later ones of its account, and a claim none of them. A revocation waits
+for the one transaction that is under way, and for revocations before it; keepers do not wait for the chain, and keepers
+that are silent hold back what is new least.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ class Relay:
         if row is None:
             former = aliased(OperationRow)
             before = (former.account == OperationRow.account, former.number < OperationRow.number)
-            row = self._first(*due, ~is_revocation, ~exists().where(*before, former.state.in_(OPEN)))
+            waits = exists().where(*before, former.state.in_(OPEN), former.kind != "claim")
+            row = self._first(*due, ~is_revocation, ~waits)
         if row is not None:
             self._send(row)
         return row is not None
@@ -183,7 +184,6 @@ class Relay:
         hands = effects.Hands(world, world.view, relayer.keyed(f"operation {row.id}", partial(self._kept, row)))
         try:
             done = effects.perform(hands, row)
-            ended = effects.ended_with(world, row)
         except (Unavailable, Busy):
             self._put_off(row)
             return
@@ -204,10 +204,18 @@ class Relay:
         sent = [sent_fields(one.tx_hash, one.receipt.block_number, one.receipt.block_hash) for one in done.sent]
         with transaction(world.engine) as session:
             about, is_told = {**row.about, **done.about}, row.told
-            if operations.advance(session, row, State.INCLUDED, sent=sent, about=about, told=True):
-                effects.give_back(session, ended)
-                for account, kind, data in done.told if not is_told else ():
-                    activity.record(session, account, kind, {**data, "operation": row.id})
+            moved = operations.advance(session, row, State.INCLUDED, sent=sent, about=about, told=True)
+            for account, kind, data in done.told if moved and not is_told else ():
+                activity.record(session, account, kind, {**data, "operation": row.id})
+        self._give_back(row)
+
+    def _give_back(self, row: OperationRow) -> None:
+        """What an operation that happened gives back. It happened all the same if that fails, and is tried once more
+        when it is final."""
+        try:
+            effects.give_back(self._world, row)
+        except Exception:
+            _log.exception("What operation %s ended was not given back.", row.id)
 
     def _kept(self, row: OperationRow, number: int, tx_hash: bytes) -> None:
         """A transaction of this operation is signed and kept: from now on it may happen."""
@@ -229,6 +237,7 @@ class Relay:
         """End it badly. What may still come about without us keeps its effect: nobody asks for it a second time."""
         try:
             is_over = effects.is_over(self._world, row)
+            never_was = is_over and not effects.came_to_be(self._world, row)
         except Exception:  # nothing is given back before it is known
             _log.exception("Whether operation %s is over is not known.", row.id)
             self._put_off(row)
@@ -236,7 +245,7 @@ class Relay:
         values = {} if is_over else {"effect": row.effect}
         problem = operations.problem(error if is_over else effects.not_over(error))
         with transaction(self._world.engine) as session:
-            if operations.advance(session, row, State.FAILED, problem=problem, **values) and is_over:
+            if operations.advance(session, row, State.FAILED, problem=problem, **values) and never_was:
                 effects.failed(session, row)
 
     # -- until it cannot be undone ------------------------------------------------------------------------------------
@@ -267,6 +276,8 @@ class Relay:
                     operations.advance(session, row, State.FINAL, sent=sent)
                 elif sent != row.sent:
                     operations.note(session, row, sent=sent)
+            if row.state == State.FINAL:
+                self._give_back(row)
 
     def _stands(self, sent: list[dict[str, Any]], safe: int) -> bool:
         """Whether these transactions lie in blocks that are safe, and still are those of the chain."""

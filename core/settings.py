@@ -138,7 +138,9 @@ class Settings(BaseSettings):
         "revocations that end consents which it knows have as many again.",
     )
     relayed_of_all: int = Field(
-        default=5000, ge=1, description="Likewise, how many of all accounts together, offers not counted."
+        default=5000,
+        ge=1,
+        description="Likewise, how many of all accounts together; beyond it, only such revocations are taken.",
     )
 
     @property

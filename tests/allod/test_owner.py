@@ -115,6 +115,18 @@ def test_listed_terms_that_the_vault_never_wrote_are_not_signed(world: World, ad
     assert owner.signed_consents(vault) == []
 
 
+def test_a_home_of_an_earlier_version_says_first_which_terms_its_datasets_are_listed_with(
+    world: World, ada: Unlocked, vault: Vault
+) -> None:
+    asset, terms = publish(world, ada, vault)
+    with transaction(world.engine) as session:
+        row = session.get(DatasetRow, asset)
+        assert row is not None
+        row.terms = row.purposes = row.expiry = row.flat = row.per_record_epoch = None  # as migration 0006 leaves it
+    assert owner.sign_consent(world, ada, vault, asset, PURPOSE).consent.terms == terms.hash
+    assert world.catalogue.get(asset).terms == terms.hash
+
+
 def test_a_dataset_of_somebody_else_is_not_consented_to(world: World, ada: Unlocked, vault: Vault) -> None:
     with pytest.raises(NotFound, match="published no such dataset"):
         owner.sign_consent(world, ada, vault, Asset(b"x" * 32), PURPOSE)

@@ -160,11 +160,12 @@ class Owner:
         digest = Revoke(self.address, ids).digest(market.chain_id, market.token.address)
         return self.post_revocation(body, digest)
 
-    def revoke_nonces(self, consent: Consent) -> Any:
-        return self.http.post("/v1/revocations", json=self.revoke_nonces_body(consent), headers=key())
+    def revoke_nonces(self, consent: Consent, others: int = 0) -> Any:
+        """End its nonce, and others of its word by their mask."""
+        return self.http.post("/v1/revocations", json=self.revoke_nonces_body(consent, others), headers=key())
 
-    def revoke_nonces_body(self, consent: Consent) -> dict[str, Any]:
-        market, mask = self.world.market, 1 << consent.bit
+    def revoke_nonces_body(self, consent: Consent, others: int = 0) -> dict[str, Any]:
+        market, mask = self.world.market, 1 << consent.bit | others
         digest = revoke_nonces_digest(market.chain_id, market.token.address, self.address, consent.word, mask)
         body = {"kind": "revoke_nonces", "word": str(consent.word), "mask": to_hex(mask.to_bytes(32, "big"))}
         return self.signed_body(body, digest)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import vyper
@@ -15,13 +17,15 @@ from allod.trees import PointerBook
 from allod.world import World
 from consent.chain.client import Chain
 from consent.chain.contract import Contract, create
+from consent.grant import Consent
 from consent.keeper.revocation import write_revocation
+from consent.market import granting
 from consent.market.granting import SignedConsent, grant, take
 from consent.market.place import Relayer
 from consent.typed import revoke_all_digest
 from core.database import transaction
 from core.encoding import from_hex, to_hex
-from core.errors import Conflict
+from core.errors import Conflict, Refused, Unavailable
 from tests.server.market import Owner, ask_for, fund, key, ok, open_a_job, refused, work
 from tests.server.people import Person
 
@@ -85,14 +89,17 @@ def test_a_grant_that_its_trainer_sent_first_is_granted_and_the_request_stays_an
 
 def test_a_grant_that_was_sent_first_and_revoked_since_failed_for_good(world: World, ada: Person, tom: Person) -> None:
     owner = Owner(world, ada)
-    consent = owner.consent(owner.publish(), tom.account.address)
-    accepted = ok(owner.post_consent(consent), 202)
+    made = owner.publish()
+    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
+    consent = owner.consent(made, tom.account.address)
+    accepted = ok(owner.post_consent(consent, request["id"]), 202)
     fund(world, tom)
     grant(world.market, Relayer(world.chain, tom.account), [SignedConsent(consent, owner.sign(consent))])
     ok(owner.revoke([(consent, tom.account.address)]), 202)
     work(world)
     assert owner.operation(accepted)["problem"]["detail"] == "It was revoked, or given back."
     assert status(tom) == ["burned"]
+    assert ok(tom.http.get(f"/v1/requests/{request['id']}"))["state"] == "approved", "tom had what he asked for"
 
 
 def test_an_epoch_that_somebody_else_ended_with_the_owners_signature_has_ended(
@@ -133,6 +140,25 @@ def test_who_never_held_a_token_hears_nothing_of_its_end(
     work(world)
     assert kinds(tom).count("consent.revoked") == kinds(ada).count("consent.revoked") == 1
     assert "consent.revoked" not in kinds(eve)
+
+
+def test_revocations_ask_for_no_trees_and_for_no_blocks(
+    world: World, ada: Person, tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Owner(world, ada)
+    consent = owner.consent(owner.publish(), tom.account.address)
+    ok(owner.post_consent(consent), 202)
+    work(world)
+
+    def away(*_: object) -> None:
+        raise Unavailable("The IPFS node does not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.view), "now", away)
+        revoked = [owner.revoke([(consent, tom.account.address)]), owner.revoke_nonces(consent), owner.revoke_all(0)]
+        work(world)
+    assert [owner.operation(ok(one, 202))["state"] for one in revoked] == ["final"] * 3
+    assert kinds(tom).count("consent.revoked") == 1
 
 
 def test_another_epochs_signature_fails_with_the_contracts_reason(world: World, ada: Person) -> None:
@@ -176,6 +202,20 @@ def test_a_claim_waits_for_a_tree_that_nobody_has_just_now(
     work(world)
     assert owner.operation(accepted)["state"] == "final"
     assert "earning.paid" in kinds(ada)
+
+
+def test_a_claim_that_waits_holds_back_nothing_else_of_its_account(
+    world: World, ada: Person, tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Owner(world, ada)
+    made = owner.publish()
+    earned(world, owner, tom)
+    claimed = ok(ada.http.post("/v1/claims", json={}, headers=key()), 202)
+    del world.__dict__["view"]  # as after a restart
+    granted = ok(owner.post_consent(owner.consent(made, tom.account.address)), 202)
+    monkeypatch.setattr(PointerBook, "tree", lambda *_: None)
+    work(world)
+    assert [owner.operation(one)["state"] for one in (claimed, granted)] == ["accepted", "final"]
 
 
 @pytest.mark.parametrize("was_sent", [True, False])
@@ -255,6 +295,80 @@ def test_a_wallet_that_denies_its_signature_on_chain_costs_one_transaction_and_l
     assert owner.operation(again)["state"] == "final"
     assert answer() == "approved"
     assert sorted(status(tom)) == ["live", "never_minted"]
+
+
+def denied(world: World, walleted: tuple[Owner, Contract], tom: Person) -> tuple[Consent, Callable[[], str]]:
+    """A consent whose grant failed while its signature holds, and how the request that it answered stands."""
+    owner, wallet = walleted
+    made = owner.publish()
+    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
+    consent = owner.consent(made, tom.account.address)
+    accepted = ok(owner.post_consent(consent, request["id"]), 202)
+    wallet.transact(world.developer, "shut", True)
+    work(world)
+    assert owner.operation(accepted)["state"] == "failed"
+    wallet.transact(world.developer, "shut", False)
+    return consent, lambda: str(ok(tom.http.get(f"/v1/requests/{request['id']}"))["state"])
+
+
+@pytest.mark.parametrize("kind", ["revoke", "revoke_nonces", "revoke_all"])
+@pytest.mark.parametrize("was_minted", [True, False])
+def test_a_request_is_open_again_only_if_its_consent_never_came_to_be(
+    was_minted: bool, kind: str, world: World, walleted: tuple[Owner, Contract], tom: Person
+) -> None:
+    owner, _ = walleted
+    consent, answer = denied(world, walleted, tom)
+    fund(world, tom)
+    if was_minted:
+        grant(world.market, Relayer(world.chain, tom.account), [SignedConsent(consent, owner.sign(consent))])
+    if kind == "revoke":
+        ok(owner.revoke([(consent, tom.account.address)]), 202)
+    else:
+        ok(owner.revoke_nonces(consent) if kind == "revoke_nonces" else owner.revoke_all(0), 202)
+    work(world)
+    assert answer() == ("approved" if was_minted else "open")
+    with transaction(world.engine) as session:
+        effects_left = session.scalars(select(OperationRow.effect).where(OperationRow.kind == "grant")).all()
+    assert effects_left == [None]
+
+
+def test_a_revocation_does_not_ask_what_became_of_other_grants(
+    world: World, walleted: tuple[Owner, Contract], tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, _ = walleted
+    consent, answer = denied(world, walleted, tom)
+
+    def broken(*_: object) -> None:
+        raise Refused("The endpoint says no.")
+
+    monkeypatch.setattr(granting, "is_over", broken)
+    other = replace(consent, nonce=consent.nonce ^ 1)
+    for revoked in (owner.revoke_nonces(other), owner.revoke([(other, tom.account.address)])):
+        work(world)
+        assert owner.operation(ok(revoked, 202))["state"] == "final"
+    assert answer() == "approved"
+
+
+def test_a_revocation_has_happened_also_if_what_it_gives_back_is_not_known_yet(
+    world: World, walleted: tuple[Owner, Contract], tom: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, _ = walleted
+    consent, answer = denied(world, walleted, tom)
+    asked: list[str] = []
+    true = type(world.index).events
+
+    def events(self: Any, contract: str, name: str, **wanted: Any) -> Any:
+        if name == "Transfer":
+            asked.append(answer())
+            if len(asked) == 1:
+                raise Unavailable("The database is away.")
+        return true(self, contract, name, **wanted)
+
+    monkeypatch.setattr(type(world.index), "events", events)
+    revoked = ok(owner.revoke_nonces(consent), 202)
+    work(world)
+    assert owner.operation(revoked)["state"] == "final"
+    assert (asked, answer()) == (["approved", "approved"], "open")
 
 
 def test_a_wallet_that_remembers_its_signature_gives_one_token(

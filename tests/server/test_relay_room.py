@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from allod import operations
+from allod import effects, operations
 from allod.world import World
 from consent.grant import Consent, nonce_of
 from consent.market.granting import SignedConsent, take
 from consent.market.publish import Prepared
+from core.errors import Refused
 from core.ids import Address
 from tests.server.market import Owner, ask_for, fund, key, ok, refused, work
 from tests.server.people import Person
@@ -103,10 +104,58 @@ def test_all_accounts_together_have_so_many_a_day(
     theirs = other.prepared(text="Eve's.\n")
     limit(100, 2)
     too_often(other.post_dataset(theirs), "2 operations of all accounts")
-    ok(owner.post_consent(owner.consent(made)), 202)  # an offer is free
+    too_often(owner.post_consent(owner.consent(made)), "2 operations of all accounts")
     ok(owner.revoke_nonces(consent), 202)
     limit(100, 4)
     ok(other.post_dataset(theirs), 202)
+
+
+def test_strangers_cannot_use_up_the_room_of_revocations(
+    world: World, ada: Person, tom: Person, person: Callable[..., Person], limit: Limit
+) -> None:
+    owner, other = Owner(world, ada), Owner(world, person("eve"))
+    consent = owner.consent(owner.publish(), tom.account.address)
+    ok(owner.post_consent(consent), 202)
+    offer = other.consent(other.publish(text="Eve's.\n"))
+    ok(other.post_consent(offer), 202)
+    limit(100, 4)
+    ok(other.revoke_nonces(offer), 202)
+    for bit in range(100, 103):
+        too_often(other.revoke_nonces(offer, 1 << bit), "4 operations of all accounts")
+    limit(100, 1)  # as if they had taken far more
+    ok(owner.revoke([(consent, tom.account.address)]), 202)
+    ok(owner.revoke_nonces(consent), 202)
+    ok(owner.revoke_all(0), 202)
+
+
+def test_what_is_being_ended_makes_no_room_a_second_time(
+    world: World, ada: Person, tom: Person, limit: Limit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Owner(world, ada)
+    made = owner.publish()
+    first, second = (owner.consent(made, tom.account.address) for _ in range(2))
+    for consent in (first, second):
+        ok(owner.post_consent(consent), 202)
+    work(world)
+    limit(100, 1)
+
+    def end(*ended: tuple[Consent, Address]) -> Any:
+        return owner.revoke([*ended, (made_up(owner, made, 7), STRANGER)])
+
+    revoked = ok(end((first, tom.account.address)), 202)
+    too_often(owner.revoke([(first, tom.account.address)]), "of all accounts")
+    ok(end((first, tom.account.address), (second, tom.account.address)), 202)
+    ok(owner.revoke_nonces(first), 202)
+    too_often(owner.revoke_nonces(first, 1 << 200), "of all accounts")
+    ok(owner.revoke_nonces(first, 1 << second.bit), 202)
+    assert ok(end((first, tom.account.address)), 202)["id"] == revoked["id"], "the same is the same"
+    monkeypatch.setattr(effects, "perform", fails)
+    work(world)
+    ok(owner.revoke([(first, tom.account.address)]), 202)
+
+
+def fails(*_: Any) -> None:
+    raise Refused("Not today.")
 
 
 def test_an_account_has_so_many_under_way(
