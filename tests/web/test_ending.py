@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from allod.owner import signed_consents
 from tests.web import answers
 from tests.web.desk import TOM, Desk, Json, row_of
 from vault.cid import Cid
@@ -102,7 +103,18 @@ def test_a_consent_whose_record_is_gone_is_ended_all_the_same(desk: Desk, status
     page.get_by_role("row", name=re.compile("Medical notes")).get_by_role("button", name="Revoke").click()
     assert desk.sign("Revoke")["consents"] == [kept]
     desk.done()
-    assert desk.revoke_everything()["epoch"] == 0
+    page.get_by_role("button", name="Revoke everything").click()
+    expect(desk.sheet).to_contain_text("3 consents that may be live here, and any that this page does not know.")
+    assert desk.sign("Revoke everything")["epoch"] == 0
+
+
+def test_the_sheet_counts_who_took_an_offer(desk: Desk) -> None:
+    offer = answers.consent(desk.device.address, "offer", desk.notes, None)
+    desk.device.sign(offer)
+    token = row_of(offer)["tokens"][0]
+    desk.told(row_of(offer, tokens=[token | {"id": answers.bytes32(f"token {at}"), "holder": TOM} for at in range(3)]))
+    desk.stage.go("/consents").get_by_role("button", name=re.compile("^Revoke the consent")).click()
+    expect(desk.sheet).to_contain_text("With the open offer end 3 tokens that trainers took.")
 
 
 def test_who_sees_no_consent_can_end_all(desk: Desk) -> None:
@@ -156,3 +168,4 @@ def test_what_the_server_never_took_is_over_once_it_is_revoked(desk: Desk, how: 
     desk.sign("Revoke")
     desk.device.vault.refresh()
     assert len(desk.device.vault.records("revocation")) == (2 if how == "all" else 1)
+    assert len(signed_consents(desk.device.vault)) == 2  # for the command line too
