@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.web.desk import Desk, at_desk
 from tests.web.serving import STATIC, VECTORS, served
 
 TIMEOUT = 60_000  # ms; generous, because tests share few cores
@@ -62,3 +63,10 @@ def vector_page(context: BrowserContext, vectors_url: str) -> Iterator[Page]:
     page.wait_for_function("window.runVectors !== undefined")
     yield page
     assert errors == []
+
+
+@pytest.fixture
+def desk(context: BrowserContext, static_url: str) -> Iterator[Desk]:
+    """An owner of a dataset of medical notes and one of recipes, who signs."""
+    with at_desk(context, static_url) as made:
+        yield made

@@ -3,113 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from consent.purposes import purpose
 from core.encoding import to_hex
+from core.ids import Address
 from tests.web import answers
-from tests.web.stage import Device, Stage
+from tests.web.desk import NOBODY, TOM, Desk, Json, opened
 
 pytestmark = pytest.mark.needs_browser
 expect.set_options(timeout=60_000)
 
-NOBODY = "0x" + "00" * 20
-TOM = answers.account("tom")
 BOTH = ("academic-research", "service-provision")
-Json = dict[str, Any]
-
-
-@dataclass
-class Desk:
-    """An owner of a dataset of medical notes and one of recipes; `posts` is what their browser sent."""
-
-    stage: Stage
-    notes: str
-    recipes: str
-    posts: list[Json] = field(default_factory=list)
-    refuse: list[int] = field(default_factory=list)
-    nonce: int | None = None  # the one that is proposed, where a test says so
-
-    @property
-    def device(self) -> Device:
-        assert self.stage.device is not None
-        return self.stage.device
-
-    @property
-    def sheet(self) -> Locator:
-        return self.stage.page.get_by_role("dialog")
-
-    def take(self, route: Route) -> None:
-        """The server's answer to something signed: accepted, but for those numbers that it fails."""
-        self.posts.append(dict(route.request.post_data_json))
-        if len(self.posts) in self.refuse:
-            route.fulfill(status=503, json={"type": "urn:allod:problem:unavailable", "title": "Later.", "status": 503})
-        else:
-            document = answers.operation("grant", "sent") | {"id": f"{len(self.posts):032x}"}
-            route.fulfill(status=202, json=document)
-
-    def give_nonce(self, route: Route) -> None:
-        """The next nonce, or what a test wants proposed."""
-        proposed = int(route.request.post_data_json["above"]) + 1 if self.nonce is None else self.nonce
-        route.fulfill(status=201, json={"nonce": str(proposed)})
-
-    def sign(self, button: str) -> Json:
-        """Press the sheet's button; what was sent."""
-        self.sheet.get_by_role("button", name=button, exact=True).click()
-        self.sheet.get_by_role("list", name="How far it is").wait_for()
-        return self.posts[-1]
-
-    def asked(self, **changes: Any) -> None:
-        """One request waits, of this form."""
-        waiting = answers.requests(self.device.address, self.notes)[0] | changes
-        self.stage.answers["GET /v1/requests"] = lambda _: answers.page([waiting])
-
-    def listed(self, document: Json) -> None:
-        """The catalogue has this dataset alone."""
-        self.stage.answers[f"GET /v1/datasets/{document['asset']}"] = lambda _: document
-        self.stage.answers["GET /v1/datasets"] = lambda _: answers.page([document])
-
-    def told(self, *rows: Json) -> None:
-        """These are the consents that the server tells of."""
-        self.stage.answers["GET /v1/consents"] = lambda _: answers.page(list(rows))
-
-    def consents(self) -> int:
-        """How many the vault keeps."""
-        self.device.vault.refresh()
-        return len(self.device.vault.records("consent"))
-
-
-@pytest.fixture
-def desk(context: BrowserContext, static_url: str) -> Iterator[Desk]:
-    device = Device("signer", {"notes.txt": b"The heart beats.\n", "recipes.txt": b"Two eggs.\n"})
-    notes, recipes = device.publish("Medical notes", "notes.txt"), device.publish("Recipes", "recipes.txt")
-    made = Desk(Stage(context, static_url, device), notes, recipes)
-    made.stage.answers["PUT /v1/vaults/mine"] = lambda _: device.document()
-    context.route(re.compile("/v1/consent_nonces$"), made.give_nonce)
-    for path in ("consents", "revocations"):
-        context.route(re.compile(f"/v1/{path}$"), lambda route: _either(made, route))
-    made.stage.unlock()
-    yield made
-    assert made.stage.complaints == []
-
-
-def _either(desk: Desk, route: Route) -> None:
-    if route.request.method == "POST":
-        desk.take(route)
-    else:
-        route.fallback()
-
-
-def opened(desk: Desk, path: str, button: str | re.Pattern[str]) -> Page:
-    """The screen, with the sheet that this button opens."""
-    page = desk.stage.go(path)
-    page.get_by_role("button", name=button).click()
-    return page
 
 
 # -- what is approved --------------------------------------------------------------------------------------------------
@@ -163,13 +70,59 @@ def test_new_terms_are_announced_before_they_are_signed(desk: Desk, changes: Jso
     assert desk.posts == []
 
 
-def test_terms_that_pay_somebody_else_do_not_stand_for_what_is_asked(desk: Desk) -> None:
-    stray = answers.terms(desk.device.address, payee=bytes.fromhex(TOM[2:]), flat=10**9)
+def test_terms_of_another_payee_do_not_stand_for_what_is_asked_unless_they_are_listed(desk: Desk) -> None:
+    stray = answers.terms(desk.device.address, payee=Address(bytes.fromhex(TOM[2:])), flat=10**9)
     desk.device.publish("Medical notes", "notes.txt", under=stray)
-    desk.listed(answers.dataset(desk.device.address, desk.notes, "Medical notes", offered=[], under=stray))
     desk.asked(flat="1000000000")
     opened(desk, "/requests", "Approve as it is")
     expect(desk.sheet).to_contain_text("you sign new ones too")
+    expect(desk.sheet).not_to_contain_text("It is paid to")
+
+
+@pytest.mark.parametrize("flat", ["1000000000", "3000000000"], ids=["as listed", "another price"])
+def test_whom_the_listed_terms_pay_and_let_run_stays_so(desk: Desk, flat: str) -> None:
+    coop, runner = answers.account("coop"), answers.account("runner")
+    shared = answers.terms(
+        desk.device.address,
+        payee=Address(bytes.fromhex(coop[2:])),
+        runner=Address(bytes.fromhex(runner[2:])),
+        flat=10**9,
+    )
+    desk.device.publish("Medical notes", "notes.txt", under=shared)
+    desk.listed(answers.dataset(desk.device.address, desk.notes, "Medical notes", offered=[], under=shared))
+    desk.asked(flat=flat)
+    opened(desk, "/requests", "Approve as it is")
+    expect(desk.sheet).to_contain_text(f"It is paid to {coop}.")
+    expect(desk.sheet).to_contain_text(runner)
+    if flat != "1000000000":
+        expect(desk.sheet).to_contain_text("you sign new ones too")
+        return
+    expect(desk.sheet).not_to_contain_text("you sign new ones too")
+    signed = desk.sign("Sign the consent")["consent"]
+    assert (signed["terms"], signed["runner"]) == (to_hex(shared.hash), runner)
+
+
+def test_new_terms_beside_listed_ones_that_the_vault_does_not_know_say_whom_they_pay(desk: Desk) -> None:
+    listed = answers.dataset(desk.device.address, desk.notes, "Medical notes", offered=[])
+    desk.listed(listed | {"terms_hash": answers.bytes32("other terms")})
+    desk.asked()
+    opened(desk, "/requests", "Approve as it is")
+    expect(desk.sheet).to_contain_text("no record of the terms that this server lists it with")
+    expect(desk.sheet).to_contain_text(f"These pay your own account: {desk.device.address}.")
+
+
+@pytest.mark.parametrize("path", ["vaults/mine", "blocks/[a-z0-9]+"])
+def test_a_request_is_denied_though_the_vault_cannot_be_read(desk: Desk, path: str) -> None:
+    desk.asked()
+    desk.stage.answers["POST /v1/requests/"] = lambda _: desk.stage.answers["GET /v1/requests"]({})["data"][0]
+    desk.device.sign(answers.consent(desk.device.address, "news", desk.notes, TOM))  # that this page has not read
+    desk.refused(path, 503)
+    page = desk.stage.go("/requests")
+    expect(page.get_by_text("what it says of these datasets is missing")).to_be_visible()
+    expect(page.get_by_role("heading", name="A dataset that cannot be named now")).to_be_visible()
+    page.get_by_role("button", name="Deny").click()
+    desk.sheet.get_by_role("button", name="Deny").click()
+    expect(page.get_by_text("Denied. The trainer sees it.")).to_be_visible()
 
 
 def test_terms_that_were_only_kept_are_registered_before_a_consent_names_them(desk: Desk) -> None:
@@ -203,6 +156,58 @@ def test_a_nonce_out_of_reach_is_neither_signed_nor_kept(desk: Desk) -> None:
     expect(desk.sheet.get_by_role("alert")).to_contain_text("far above all that you used")
     assert desk.posts == []
     assert desk.consents() == 0
+
+
+# -- one tab at a time -------------------------------------------------------------------------------------------------
+
+HOLD = """
+name => new Promise((held) => navigator.locks.request(name, () => {
+  held(null);
+  return new Promise((resolve) => (window.free = resolve));
+}))
+"""
+PENDING = "async () => (await navigator.locks.query()).pending.length"
+WAITS = "Another tab of this page, or your wallet, still waits for an answer"
+
+
+def wait_for_another_tab(desk: Desk) -> Page:
+    """Sign a consent while somebody else signs one."""
+    desk.asked()
+    page = desk.stage.page
+    page.evaluate(HOLD, f"allod consents of {desk.device.address}")
+    opened(desk, "/requests", "Approve as it is")
+    desk.sheet.get_by_role("button", name="Sign the consent").click()
+    expect(desk.sheet.get_by_role("status")).to_contain_text(WAITS)
+    assert page.evaluate(PENDING) == 1
+    return page
+
+
+def test_who_waits_for_another_tab_is_told_so_and_goes_on_after_it(desk: Desk) -> None:
+    page = wait_for_another_tab(desk)
+    page.evaluate("window.free()")
+    desk.sheet.get_by_role("list", name="How far it is").wait_for()
+    assert len(desk.posts) == 1
+
+
+def test_nobody_waits_for_another_tab_for_ever(desk: Desk) -> None:
+    desk.stage.page.clock.install()
+    page = wait_for_another_tab(desk)
+    page.clock.fast_forward("01:01")
+    expect(desk.sheet.get_by_role("alert")).to_contain_text(WAITS)
+    assert page.evaluate(PENDING) == 0
+    page.evaluate("window.free()")
+    desk.sheet.get_by_role("button", name="Try again").click()
+    desk.sheet.get_by_role("list", name="How far it is").wait_for()
+    assert desk.consents() == 1
+
+
+def test_a_locked_vault_waits_for_no_other_tab(desk: Desk) -> None:
+    page = wait_for_another_tab(desk)
+    page.evaluate("new BroadcastChannel('allod').postMessage('closed')")
+    page.get_by_label("Passphrase").wait_for()
+    page.wait_for_function("async () => (await navigator.locks.query()).pending.length === 0")
+    page.evaluate("window.free()")
+    assert desk.posts == []
 
 
 # -- what is offered ---------------------------------------------------------------------------------------------------
@@ -267,81 +272,3 @@ def test_purposes_are_named_by_the_page(desk: Desk) -> None:
     desk.asked()
     page = desk.stage.go("/requests")
     expect(page.get_by_text("Academic research", exact=True)).to_be_visible()
-
-
-# -- what is held, and ended -------------------------------------------------------------------------------------------
-
-
-def row_of(fields: Json, **changes: Any) -> Json:
-    """What the server tells of a consent: live, unless told otherwise."""
-    live = {"id": answers.bytes32("token"), "holder": fields["grantee"], "status": "live", "uses": 0, "uses_left": None}
-    shown = answers.consents(fields["owner"], fields["asset"])[0]
-    return shown | {"consent": fields, "digest": answers.bytes32(fields["nonce"]), "tokens": [live]} | changes
-
-
-def test_a_consent_is_shown_and_ended_as_what_was_signed(desk: Desk) -> None:
-    owner = desk.device.address
-    first = answers.consent(owner, "first", desk.notes, TOM)
-    second = answers.consent(owner, "second", desk.recipes, answers.account("una"))
-    for one in (first, second):
-        desk.device.sign(one)
-    lie = {"title": "Recipes", "purpose": "personalisation", "price": {"flat": "1", "per_record_epoch": "1"}}
-    desk.told(row_of(second, title="Medical notes"), row_of(first, **lie))
-    page = desk.stage.go("/consents")
-    row = page.get_by_role("row", name=re.compile("Medical notes"))
-    expect(row).to_contain_text("Academic research")
-    expect(row).to_contain_text("2.00 PLAY a job")
-    row.get_by_role("button", name="Revoke").click()
-    expect(desk.sheet).to_contain_text(f"{TOM} may fine-tune on “Medical notes” for academic research")
-    expect(desk.sheet).not_to_contain_text("Recipes")
-    assert desk.sign("Revoke")["consents"] == [first]
-
-
-def test_a_consent_that_only_the_server_knows_is_told_as_that_and_not_ended_by_itself(desk: Desk) -> None:
-    owner = desk.device.address
-    mine = answers.consent(owner, "mine", desk.notes, TOM)
-    desk.device.sign(mine)
-    altered = mine | {"asset": desk.recipes}
-    stranger = mine | {"owner": TOM}
-    desk.told(row_of(altered), row_of(stranger), row_of(mine | {"nonce": "never"}), row_of(mine))
-    page = desk.stage.go("/consents")
-    expect(page.get_by_text("names 1 consent that your vault has no record of")).to_be_visible()
-    row = page.get_by_role("row", name=re.compile("Recipes"))
-    expect(row).to_contain_text("not in your vault")
-    expect(row.get_by_role("button", name="Revoke")).to_have_count(0)
-    expect(page.get_by_role("button", name=re.compile("^Revoke the consent"))).to_have_count(1)
-
-
-def test_a_live_consent_below_a_hundred_that_ended_is_found(desk: Desk) -> None:
-    owner = desk.device.address
-    live = answers.consent(owner, "live", desk.notes, TOM)
-    desk.device.sign(live)
-    ended = [row_of(live | {"nonce": str(5000 + at)}, nonce_revoked=True) for at in range(100)]
-
-    def answer(query: dict[str, list[str]]) -> Json:
-        return answers.page([row_of(live)]) if query.get("after") == ["more"] else answers.page(ended, "more")
-
-    desk.stage.answers["GET /v1/consents"] = answer
-    page = desk.stage.go("/consents")
-    expect(page.get_by_role("row", name=re.compile("Medical notes"))).to_contain_text("live")
-    expect(page.get_by_text("None is live")).to_have_count(0)
-
-
-def test_a_consent_that_the_server_hides_may_be_live_and_can_be_ended(desk: Desk) -> None:
-    owner = desk.device.address
-    hidden = answers.consent(owner, "hidden", desk.notes, TOM)
-    over = answers.consent(owner, "over", desk.recipes, TOM) | {"expiry": answers.NOW + answers.DAY}
-    for one in (hidden, over):
-        desk.device.sign(one)
-    desk.told()
-    page = desk.stage.go("/consents")
-    expect(page.get_by_text("says nothing of 1 consent that you signed")).to_be_visible()
-    row = page.get_by_role("row", name=re.compile("Medical notes"))
-    expect(row).to_contain_text("state unknown")
-    expect(page.get_by_text("None is live")).to_have_count(0)
-    row.get_by_role("button", name="Revoke").click()
-    assert desk.sign("Revoke")["consents"] == [hidden]
-    desk.sheet.get_by_role("button", name=re.compile("Close|Done")).last.click()
-    desk.told(row_of(hidden, nonce_revoked=True))
-    page = desk.stage.go("/consents")
-    expect(page.get_by_text("None is live")).to_be_visible()

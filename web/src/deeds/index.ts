@@ -8,7 +8,7 @@
  *   await signer.signDeed(registerDeed(place, owner, dataset.digest, termsHash(terms)))      POST /v1/datasets
  *   const draft = draftConsent({ owner, grantee, asset, terms, purpose, escrow, now })       `grantee` null: an offer to all
  *   consentSentence(draft, title, terms, style)                                              is shown before it is signed
- *   const consent = { ...draft, nonce: checkNonce(answer.nonce, owner, signed) }             after …/next?above=highestPlace
+ *   const consent = { ...draft, nonce: checkNonce(answer.nonce, owner, signed) }             POST /v1/consent_nonces
  *   await signer.signDeed(consentDeed(place, consent))                                       body: writeConsentFields
  *   for (const { deed, body } of revokeNonces(place, owner, consents)) …                     body and signature are posted
  *

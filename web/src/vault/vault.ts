@@ -5,7 +5,7 @@ import { encodeCbor } from "./cbor.ts";
 import { Cid, DAG_CBOR, RAW } from "./cid.ts";
 import { decodeCard, encodePublication, memberCids, storeDataset } from "./datasets.ts";
 import { type Named, checkNames, openRecord, readEntry, sealDescription, sealRecord } from "./entry.ts";
-import { Conflict, Corrupted, InvalidInput, NotFound } from "./errors.ts";
+import { AllodError, Conflict, Corrupted, InvalidInput, NotFound } from "./errors.ts";
 import { Heads } from "./heads.ts";
 import type { Journal } from "./journal.ts";
 import type { Body, BuiltDataset, Committee, Describe, Description, Entry, Scope, Transport } from "./interfaces.ts";
@@ -306,9 +306,26 @@ export class Vault {
     );
   }
 
-  /** The owner's documents of one kind, in the order they were saved. */
+  /** The owner's documents of one kind, in the order they were saved; fails where one of the vault cannot be read. */
   async records(kind: string): Promise<Body[]> {
     return await this.bodies(kind, this.heads.contents.records);
+  }
+
+  /**
+   * The owner's documents that can be read, in the order they were saved, and of how many that cannot be said. For
+   * showing and for ending things; what is signed next, or numbered, needs all of them.
+   */
+  async readableRecords(): Promise<{ records: { kind: string; body: Body }[]; lost: number }> {
+    const found = await inOrder(this.heads.contents.records, async (cid) => {
+      try {
+        return await openRecord(this.root, await this.blocks.get(cid));
+      } catch (error) {
+        if (!(error instanceof AllodError)) throw error;
+        return null; // lost, damaged or withheld: to its owner that is the same
+      }
+    });
+    const records = found.filter((record) => record !== null);
+    return { records, lost: found.length - records.length };
   }
 
   private async bodies(kind: string, records: readonly Cid[]): Promise<Body[]> {

@@ -16,12 +16,15 @@ import type { Proposal } from "../stores/offer.svelte.ts";
 import type { Plan } from "../stores/sheet.svelte.ts";
 import { placeOf, styleFor } from "./here.ts";
 import { asked, covers, type Licence, type Usual } from "./licence.ts";
-import { type Owned, ownedDatasets, signedConsents } from "./owned.ts";
+import { type Owned, ownedDatasets, shownDatasets, signedConsents } from "./owned.ts";
 import type { Open } from "./owner.svelte.ts";
 import { approving, offering, publishing } from "./plans.ts";
 import { approve, offer, publish } from "./publishing.ts";
 import { Steps } from "./steps.ts";
 
+const UNLISTED = "Your vault has no record of the terms that this server lists it with. These pay your own account:";
+
+/** What terms say where neither the owner nor the dataset's listed terms say otherwise. */
 function usual(open: Open, world: World): Usual {
   return { payee: open.signer.address, runner: NOBODY, committee: world.committee.hash };
 }
@@ -71,7 +74,7 @@ export interface Published {
 /** This owner's newest datasets. */
 export async function publishedDatasets(open: Open, signal?: AbortSignal): Promise<Published[]> {
   const options = { query: { owner: open.signer.address, limit: 100 }, ...(signal === undefined ? {} : { signal }) };
-  const [rows, owned] = await Promise.all([get<Page<DatasetRow>>("/v1/datasets", options), ownedDatasets(open)]);
+  const [rows, owned] = await Promise.all([get<Page<DatasetRow>>("/v1/datasets", options), shownDatasets(open)]);
   return await Promise.all(
     rows.data.map(async ({ asset }) => {
       const listed = await readListed(asset, signal);
@@ -95,7 +98,7 @@ async function readListed(asset: Hex, signal?: AbortSignal): Promise<Dataset> {
 
 /** The terms that the catalogue names by their hash, as this vault wrote them: not the newest, which one trainer may have got. */
 function listedTerms(listed: Dataset, dataset: Owned | undefined): Terms | null {
-  return dataset?.terms.find((terms) => termsHash(terms) === listed.terms_hash) ?? null;
+  return (listed.terms_hash === null ? undefined : dataset?.terms.get(listed.terms_hash)) ?? null;
 }
 
 function missingOf(listed: Dataset, terms: Terms): string[] {
@@ -137,7 +140,10 @@ export async function planOffer(open: Open, world: World, asset: Hex): Promise<P
 
 // Answering a request.
 
-/** A consent for the trainer who asked: under terms that stand where some say exactly that, else under new ones. */
+/**
+ * A consent for the trainer who asked: under terms that stand where some say exactly that, else under new ones. Whom it
+ * pays and who may run the jobs is as in the terms that the dataset is listed with.
+ */
 export async function planApproval(open: Open, world: World, request: TrainerRequest, changed?: Licence): Promise<Plan> {
   const { id, asset, purpose, trainer } = request;
   const licence = changed ?? asked(request);
@@ -147,8 +153,10 @@ export async function planApproval(open: Open, world: World, request: TrainerReq
   await open.vault.refresh();
   const dataset = (await ownedDatasets(open)).get(asset);
   if (dataset === undefined) throw unknown();
-  const normal = usual(open, world);
-  const standing = (await registeredTerms(open, dataset)).find((terms) => covers(terms, licence, normal));
+  const listed = await readListed(asset);
+  const before = listedTerms(listed, dataset);
+  const normal = before === null ? usual(open, world) : { ...usual(open, world), payee: before.payee, runner: before.runner };
+  const standing = (await registeredTerms(open, dataset, listed)).find((terms) => covers(terms, licence, normal));
   const terms = standing ?? writeTerms({ ...licence, ...normal });
   const draft = draftConsent({
     owner: open.signer.address,
@@ -162,7 +170,8 @@ export async function planApproval(open: Open, world: World, request: TrainerReq
     maxUses: licence.maxUses,
   });
   const allows = [consentSentence(draft, dataset.title, terms, styleFor(world))];
-  const signed = { ...namesOf(dataset), allows, pays: pay(open, world, terms) };
+  const news = before === null && standing === undefined ? [`${UNLISTED} ${terms.payee}.`] : [];
+  const signed = { ...namesOf(dataset), allows, pays: [...pay(open, world, terms), ...news] };
   const steps = new Steps();
   return {
     ...approving(signed, changed !== undefined, standing === undefined),
@@ -171,8 +180,7 @@ export async function planApproval(open: Open, world: World, request: TrainerReq
 }
 
 /** Terms that were sent, not only kept: those that the dataset is listed with, and those that a signed consent names. */
-async function registeredTerms(open: Open, dataset: Owned): Promise<Terms[]> {
-  const [listed, signed] = await Promise.all([readListed(dataset.asset), signedConsents(open)]);
-  const sent = new Set([listed.terms_hash, ...signed.map((consent) => consent.terms)]);
-  return dataset.terms.filter((terms) => sent.has(termsHash(terms)));
+async function registeredTerms(open: Open, dataset: Owned, listed: Dataset): Promise<Terms[]> {
+  const sent = new Set([listed.terms_hash, ...(await signedConsents(open)).map((consent) => consent.terms)]);
+  return [...dataset.terms].filter(([hash]) => sent.has(hash)).map(([, terms]) => terms);
 }

@@ -20,7 +20,7 @@ import { forget, keep, type Kept, namesOf, readKept, update } from "./keeping.ts
 import type { Licence } from "./licence.ts";
 import type { Owned } from "./owned.ts";
 import { accepted, pinsOf } from "./pins.ts";
-import type { Held } from "./revocations.ts";
+import type { Held, Holdings } from "./revocations.ts";
 import { resume, signIn, signOut } from "./session.ts";
 import type { Steps } from "./steps.ts";
 import { wallets } from "./wallets.svelte.ts";
@@ -259,9 +259,10 @@ class Owner {
     void operations.resume().catch(() => undefined);
   }
 
-  /** Called whenever the vault closes. */
-  onLock(then: () => void): void {
+  /** Called whenever the vault closes; returns how to stop that. */
+  onLock(then: () => void): () => void {
     this.#locked.add(then);
+    return () => void this.#locked.delete(then);
   }
 
   /** Forget the root key, here and in other tabs; the passphrase opens the vault again. */
@@ -376,13 +377,13 @@ class Owner {
   /** This owner's datasets as the vault knows them: titles, and names that no server knows. */
   async owned(signal?: AbortSignal): Promise<Map<Hex, Owned>> {
     const open = this.#opened;
-    const { ownedDatasets } = await import("./owned.ts");
+    const { shownDatasets } = await import("./owned.ts");
     await open.vault.refresh(signal);
     await this.sawHead();
-    return await ownedDatasets(open);
+    return await shownDatasets(open);
   }
 
-  async consents(signal?: AbortSignal): Promise<Held[]> {
+  async consents(signal?: AbortSignal): Promise<Holdings> {
     const { heldConsents } = await import("./revocations.ts");
     const found = await heldConsents(this.#opened, signal);
     await this.sawHead();

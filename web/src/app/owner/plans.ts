@@ -106,8 +106,8 @@ export function revoking(sentences: readonly string[], offers: number, takers: n
   ];
   if (offers > 0) {
     will.push(
-      `With ${offers === 1 ? "the open offer" : "the open offers"} ends ${
-        takers === 0 ? "any token taken of it" : many(takers, "token") + " that trainers took"
+      `With ${offers === 1 ? "the open offer" : "the open offers"} ${takers > 1 ? "end" : "ends"} ${
+        takers === 0 ? `any token taken of ${offers === 1 ? "it" : "them"}` : many(takers, "token") + " that trainers took"
       }.`,
     );
   }
@@ -122,11 +122,13 @@ export function revoking(sentences: readonly string[], offers: number, takers: n
   };
 }
 
+/** `live` is how many this page shows that may be live. */
 export function revokingAll(live: number): Words {
+  const shown = live === 0 ? "" : `${many(live, "consent")} that may be live here, and `;
   return {
     title: "Revoke everything",
     will: [
-      `Every consent and offer you ever signed ends at once: ${many(live, "one")} that may be live here, and any that this page does not know.`,
+      `Every consent and offer you ever signed ends at once: ${shown}any that this page does not know.`,
       "The keepers are told first: each that stores it releases no further key. Then the chain records it.",
       "Running jobs stop using your data within 10 seconds or 20 steps, if their runners are honest.",
     ],

@@ -19,12 +19,15 @@ import { encodeTerms, type Terms, termsHash } from "../../deeds/terms.ts";
 import { fromHex } from "../../vault/bytes.ts";
 import { Link } from "../../vault/cbor.ts";
 import type { BuiltDataset, Cid } from "../../vault/index.ts";
+import { alone, within } from "./alone.ts";
 import { placeOf } from "./here.ts";
 import { CONSENT, DATASET, signedConsents, timesShared } from "./owned.ts";
 import type { Open } from "./owner.svelte.ts";
 import type { Steps } from "./steps.ts";
 
 type Say = (words: string) => void;
+
+const LONGEST = 60; // seconds for a step during which other tabs wait
 
 interface Publication {
   readonly ids: readonly Hex[];
@@ -137,17 +140,20 @@ async function consent(
   const name = `consent ${draft.purpose}`;
   // One tab at a time, and above what other devices kept: two consents of one nonce would end each other.
   const signed = await steps.once(`${name}, kept`, () =>
-    navigator.locks.request(`allod consents of ${signer.address}`, async () => {
+    alone(signer.address, say, async () => {
       const made = await steps.once(name, async () => {
-        await vault.refresh();
-        const known = await signedConsents(open);
-        const above = highestPlace(signer.address, known).toString();
-        const { nonce } = await call<{ nonce: string }>("POST", "/v1/consent_nonces", { body: { above } });
-        const consent = { ...draft, nonce: checkNonce(nonce, signer.address, known) };
+        const consent = await within(LONGEST, async (signal) => {
+          await vault.refresh(signal);
+          const known = await signedConsents(open);
+          const body = { above: highestPlace(signer.address, known).toString() };
+          const { nonce } = await call<{ nonce: string }>("POST", "/v1/consent_nonces", { body, signal });
+          return { ...draft, nonce: checkNonce(nonce, signer.address, known) };
+        });
         say(signer.isWallet ? "Continue in your wallet…" : "Signing on this device…");
         return { consent, signature: await signer.signDeed(consentDeed(place, consent)) };
       });
-      await vault.saveRecord(CONSENT, { consent: encodeConsent(made.consent), signature: fromHex(made.signature) });
+      const record = { consent: encodeConsent(made.consent), signature: fromHex(made.signature) };
+      await within(LONGEST, (signal) => vault.saveRecord(CONSENT, record, signal));
       return made;
     }),
   );

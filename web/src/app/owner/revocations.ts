@@ -1,17 +1,18 @@
 /** The consents of an owner, ending them, and being paid: what owners see, sign and send besides publishing. */
 
 import { call, get } from "../../api/client.ts";
-import { Problem } from "../../api/problem.ts";
+import { Problem, problemOf } from "../../api/problem.ts";
 import type { ConsentRow, Hex, Operation, Page, World } from "../../api/types.ts";
 import { type Consent, encodeConsent, epochOf, highestPlace, isOffer, readConsentFields } from "../../deeds/consent.ts";
 import { type Revocation, type RevocationBody, revokeAll as endAll, revokeNonces, revokeTokens } from "../../deeds/revocation.ts";
 import { consentSentence } from "../../deeds/sentences.ts";
-import { type Terms, termsHash } from "../../deeds/terms.ts";
+import type { Terms } from "../../deeds/terms.ts";
 import { toHex } from "../../vault/bytes.ts";
-import { InvalidInput } from "../../vault/errors.ts";
+import { AllodError, InvalidInput } from "../../vault/errors.ts";
 import type { Plan } from "../stores/sheet.svelte.ts";
+import { keepRevocation, keptEndings } from "./endings.ts";
 import { placeOf, styleFor } from "./here.ts";
-import { ownedDatasets, signedConsents } from "./owned.ts";
+import { type Owned, readableConsents, shownDatasets } from "./owned.ts";
 import type { Open } from "./owner.svelte.ts";
 import { revoking } from "./plans.ts";
 import { Steps } from "./steps.ts";
@@ -25,33 +26,68 @@ const PAGES = 50; // of what the server says; it may not keep this page asking f
 export interface Held {
   readonly number: number;
   readonly consent: Consent;
-  /** Whether the vault has it among its records; what only a server says was signed is not revoked one by one. */
+  /** Whether the vault has it among its records. */
   readonly isKept: boolean;
+  /** Whether it may be revoked by itself: what only a server says was signed just where records of the vault are lost. */
+  readonly canEnd: boolean;
+  /** Whether the vault has a revocation of it that the server accepted. */
+  readonly isEnded: boolean;
   readonly title: string | null;
   readonly terms: Terms | null;
   /** Undefined where the server says nothing of it. */
   readonly told: ConsentRow | undefined;
 }
 
+/** What is known of an owner's consents, however little of the vault can be read: who cannot see all can end all. */
+export interface Holdings {
+  readonly rows: readonly Held[];
+  /** Documents of the vault that cannot be read: each may be a consent. */
+  readonly lost: number;
+  /** Why it is not known whether the vault has newer ones. */
+  readonly stale: Problem | undefined;
+}
+
 /** Every consent in the vault's records, newest first, and below them what only the server knows. */
-export async function heldConsents(open: Open, signal?: AbortSignal): Promise<Held[]> {
-  const [told] = await Promise.all([toldConsents(open.signer.address, signal), open.vault.refresh(signal)]);
-  const [datasets, signed] = await Promise.all([ownedDatasets(open), signedConsents(open)]);
+export async function heldConsents(open: Open, signal?: AbortSignal): Promise<Holdings> {
+  const [told, stale] = await Promise.all([toldConsents(open.signer.address, signal), refreshed(open, signal)]);
+  const { consents: signed, lost } = await readableConsents(open); // first: what was read is not asked for again
+  const [datasets, isEnded] = await Promise.all([shownDatasets(open).catch(untitled), keptEndings(open)]);
+  const isWhole = lost === 0 && stale === undefined;
   const describe = (consent: Consent, isKept: boolean, number: number): Held => {
     const dataset = datasets.get(consent.asset);
     return {
       number,
       consent,
       isKept,
+      canEnd: isKept || (!isWhole && !isOffer(consent)),
+      isEnded: isEnded(consent),
       title: dataset?.title ?? null,
-      terms: dataset?.terms.find((terms) => termsHash(terms) === consent.terms) ?? null,
+      terms: dataset?.terms.get(consent.terms) ?? null,
       told: told.get(keyOf(consent))?.row,
     };
   };
   const kept = signed.map((consent, at) => describe(consent, true, at + 1)).reverse();
   const known = new Set(signed.map(keyOf));
   const others = [...told].filter(([key]) => !known.has(key)).map(([, { consent }]) => consent);
-  return [...kept, ...others.map((consent, at) => describe(consent, false, kept.length + at + 1))];
+  const rows = [...kept, ...others.map((consent, at) => describe(consent, false, kept.length + at + 1))];
+  return { rows, lost, stale };
+}
+
+/** Look for newer changes of the vault; why that failed. */
+async function refreshed(open: Open, signal?: AbortSignal): Promise<Problem | undefined> {
+  try {
+    await open.vault.refresh(signal);
+    return undefined;
+  } catch (thrown) {
+    signal?.throwIfAborted();
+    return problemOf(thrown);
+  }
+}
+
+/** Without titles a consent can be ended too. */
+function untitled(error: unknown): ReadonlyMap<Hex, Owned> {
+  if (!(error instanceof AllodError)) throw error;
+  return new Map();
 }
 
 /** The server's rows by the consents that they speak of, exactly; rows of others and what is no consent are left out. */
@@ -106,10 +142,10 @@ export function planRevocation(open: Open, world: World, rows: readonly Held[]):
   };
 }
 
-/** End every consent of the owner's epoch, those that this page does not know included. */
+/** End every consent of the owner's epoch, those that this page does not know or cannot read included. */
 export async function revokeAll(open: Open, world: World, steps: Steps, say: Say): Promise<Operation[]> {
   const owner = open.signer.address;
-  const known = await signedConsents(open);
+  const { consents: known } = await readableConsents(open);
   const above = highestPlace(owner, known).toString();
   const { nonce } = await call<{ nonce: string }>("POST", "/v1/consent_nonces", { body: { above } });
   const epoch = epochOf({ nonce: BigInt(nonce) });
@@ -130,6 +166,7 @@ async function send(open: Open, messages: readonly Revocation[], steps: Steps, s
     const signature = await steps.once(`sign ${at}`, () => open.signer.signDeed(deed));
     say("Telling the keepers…");
     operations.push(await steps.send(`send ${at}`, "/v1/revocations", { ...written(body), signature }));
+    await steps.once(`keep ${at}`, () => keepRevocation(open, body, signature));
   }
   return operations;
 }

@@ -5,7 +5,7 @@ import { NOBODY } from "../../deeds/fields.ts";
 import { Steps } from "../owner/steps.ts";
 import { owner } from "../owner/owner.svelte.ts";
 import { revokingAll } from "../owner/plans.ts";
-import type { Held } from "../owner/revocations.ts";
+import type { Held, Holdings } from "../owner/revocations.ts";
 import { Resource } from "./resource.svelte.ts";
 import { sheet } from "./sheet.svelte.ts";
 
@@ -14,6 +14,8 @@ export interface Standing {
   readonly tone: "" | "good" | "warn" | "bad";
   /** Nothing can be done with it any more, as far as this page can know. */
   readonly isOver: boolean;
+  /** Only the owner's own vault says that it is over, so it may be ended again. */
+  readonly byVault?: boolean;
 }
 
 export function isOffer({ consent }: Held): boolean {
@@ -25,6 +27,7 @@ export function standing(row: Held): Standing {
   const over = (words: string, tone: "" | "bad" = ""): Standing => ({ words, tone, isOver: true });
   const { consent, told } = row;
   if (consent.expiry <= Date.now() / 1000) return over("expired");
+  if (told === undefined && row.isEnded) return { ...over("revoked by you"), byVault: true };
   if (told === undefined) return { words: "state unknown", tone: "warn", isOver: false };
   if (told.nonce_revoked) return over("revoked", "bad");
   if (isOffer(row)) return { words: "open offer", tone: "good", isOver: false };
@@ -52,7 +55,7 @@ export function usesLeft(row: Held): string {
   return many(told.tokens[0]?.uses_left ?? consent.maxUses, "use");
 }
 
-class Consents extends Resource<Held[]> {
+class Consents extends Resource<Holdings> {
   /** Numbers of the consents whose end is on its way. */
   ending: number[] = $state.raw([]);
 
@@ -60,8 +63,13 @@ class Consents extends Resource<Held[]> {
     super((signal) => owner.consents(signal));
   }
 
-  get rows(): Held[] {
-    return this.data ?? [];
+  get rows(): readonly Held[] {
+    return this.data?.rows ?? [];
+  }
+
+  /** Whether these are all that the vault has, as far as this page can know. */
+  get isWhole(): boolean {
+    return this.data !== undefined && this.data.lost === 0 && this.data.stale === undefined;
   }
 
   revoke(rows: readonly Held[]): void {
