@@ -182,7 +182,7 @@ class Client:
     def commit(self, head: Cid, previous: Cid | None, proof: bytes) -> None:
         """See `Keeping`."""
         body = {"head": str(head), "previous": previous and str(previous), "proof": to_hex(proof)}
-        self.ask("PUT", "/v1/vaults/mine", json=body)
+        _patiently(lambda: self.ask("PUT", "/v1/vaults/mine", json=body))
 
     def close(self) -> None:
         """Let the connection go; the session ends by itself."""

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
+from core.encoding import from_hex
+from core.ids import Address
 from tests.web import answers
 from tests.web.stage import KEEP, KEPT, PASSPHRASE, Device, Stage, pins
 from tests.web.test_story import ADA, ANNOUNCE, Wallet
 from tests.web.walking import choose_passphrase, confirm_words, go, make_vault, real_server, show_words, unlock, upload
 from vault import vault as vaults
+from vault.keys import KeyFile, Stretch
 
 pytestmark = pytest.mark.needs_browser
 expect.set_options(timeout=60_000)
@@ -55,6 +58,14 @@ def remove_from_device(page: Page) -> None:
     dialog.get_by_role("checkbox").check()
     dialog.get_by_role("button", name="Remove", exact=True).click()
     page.get_by_role("button", name="Make a vault").wait_for()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()  # also where what opened the dialog is gone
+
+
+def saved_key_file(page: Page) -> bytes:
+    """The key file, as the button on this screen saves it."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the key file").click()
+    return download.value.path().read_bytes()
 
 
 # One vault on a device.
@@ -112,6 +123,14 @@ def come_again(stage: Stage) -> None:
     page.get_by_role("button", name="Continue").click()
 
 
+def restore_by_words(stage: Stage) -> None:
+    """Restore by the words and the account that hangs on them."""
+    assert stage.device is not None
+    page = stage.open("/start?restore")
+    page.get_by_label("Your 24 words").fill(stage.device.root.words())
+    page.get_by_role("button", name="Continue").click()
+
+
 def test_a_restore_over_a_kept_vault_takes_no_older_head(stage: Stage) -> None:
     stage.keep_device(sequence=7)
     come_again(stage)
@@ -148,9 +167,35 @@ def test_a_server_whose_decimal_point_moved_is_shown_no_form_to_type_a_price_int
     page.evaluate("dispatchEvent(new Event('offline')); dispatchEvent(new Event('online'));")
     expect(page.get_by_text("another currency")).to_be_visible()
     expect(page.get_by_label("PLAY a job")).to_be_hidden()
+    assert stage.device is not None
+    assert saved_key_file(page) == stage.device.key_file  # which brings the vault back
     page.get_by_role("link", name="Remove the vault from this device").click()
     remove_from_device(page)
     assert stage.kept() is None
+
+
+def test_who_is_not_let_in_because_the_contracts_are_others_can_save_the_key_file(stage: Stage) -> None:
+    assert stage.device is not None
+    stage.keep_device(accepted=pins().replace(answers.WORLD["contracts"]["escrow"], answers.account("another escrow")))
+    page = stage.open("/files")
+    save = page.get_by_role("button", name="Save the key file")
+    page.get_by_label("Passphrase").fill("a wrong one")
+    expect(save).to_be_hidden()
+    page.get_by_label("Passphrase").fill(PASSPHRASE)
+    page.get_by_role("button", name="Unlock").click()
+    expect(page.get_by_role("alert")).to_contain_text("other contracts")
+    assert saved_key_file(page) == stage.device.key_file
+
+
+def test_a_restore_over_ones_own_vault_says_which_account_to_choose(stage: Stage) -> None:
+    assert stage.device is not None
+    root, vault_id, wallet = stage.device.root, stage.device.vault_id, Address(from_hex(answers.account("a wallet")))
+    file = KeyFile.create(root, PASSPHRASE, vault_id=vault_id, address=wallet, cost=Stretch(n=1 << 10))
+    stage.keep_device(key_file=file.encode())
+    restore_by_words(stage)
+    alert = stage.page.get_by_role("alert")
+    expect(alert).to_contain_text("This device's vault signs with another account.")
+    expect(alert).to_contain_text("choose the wallet above")
 
 
 def test_a_tab_opened_long_ago_does_not_lower_the_number_that_another_one_saw(stage: Stage) -> None:
@@ -315,6 +360,7 @@ def test_a_browser_that_does_not_say_what_it_keeps_is_not_taken_for_an_empty_one
     page.add_init_script(BREAK)
     stage.open("/files")
     expect(page.get_by_role("alert")).to_contain_text("not known whether your vault is here")
+    expect(page.get_by_role("link", name="restore your vault")).to_be_hidden()
     stage.open("/start")
     expect(page.get_by_role("alert")).to_contain_text("not known whether your vault is here")
     expect(page.get_by_role("button", name="Make a vault")).to_be_disabled()
@@ -324,10 +370,22 @@ def test_a_browser_that_does_not_say_what_it_keeps_is_not_taken_for_an_empty_one
     unlock(page)
 
 
+@pytest.mark.parametrize("by", ["key file", "words"])
+def test_no_vault_is_brought_to_a_browser_that_does_not_say_what_it_keeps(stage: Stage, by: str) -> None:
+    page = stage.page
+    page.add_init_script(BREAK)
+    if by == "key file":
+        come_again(stage)
+    else:
+        restore_by_words(stage)
+    expect(page.get_by_role("alert")).to_contain_text("not known whether your vault is here")
+
+
 def test_a_damaged_key_file_says_so_and_a_saved_one_mends_it(stage: Stage) -> None:
     stage.keep_device(key_file=b"{ no key file")
     page = stage.open("/files")
     expect(page.get_by_role("alert")).to_contain_text("Not a JSON document.")
+    expect(page.get_by_role("link", name="restore your vault")).to_be_visible()
     come_again(stage)
     page.get_by_role("link", name="notes.txt").wait_for()
 
@@ -348,6 +406,15 @@ def test_closing_the_save_picker_is_no_failure(stage: Stage, monkeypatch: pytest
     page.wait_for_function("window.asked")
     expect(button).to_be_enabled()
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_price_beyond_what_a_chain_can_pay_breaks_no_screen(stage: Stage) -> None:
+    assert stage.device is not None
+    rows = answers.requests(stage.device.address, stage.device.asset)
+    stage.answers["GET /v1/requests"] = lambda _: answers.page([rows[0] | {"flat": "9" * 20}, rows[1]])
+    page = stage.unlock()
+    stage.go("/requests")
+    expect(page.get_by_text(f"? {answers.WORLD['currency']['symbol']} a job")).to_be_visible()
 
 
 # Wallets.
@@ -380,3 +447,8 @@ def test_a_wallet_is_asked_to_sign_in_again_only_when_its_owner_wants_that(
     expect(page.get_by_role("link", name="logbook.md")).to_be_visible()
     expect(again).to_be_hidden()
     assert wallet.asked.count("personal_sign") == signed + 2
+    context.clear_cookies()
+    go(page, "Consents")
+    again.evaluate("(button) => { button.click(); button.click(); }")  # two who want it at one time
+    expect(again).to_be_hidden()
+    assert wallet.asked.count("personal_sign") == signed + 3

@@ -26,12 +26,17 @@ def stage(context: BrowserContext, static_url: str) -> Iterator[Stage]:
     assert made.complaints == []
 
 
-def refusing(stage: Stage, path: str, *faults: Callable[[Route], None]) -> list[tuple[float, bytes | None]]:
+def refusing(
+    stage: Stage, path: str, *faults: Callable[[Route], None], method: str = "POST"
+) -> list[tuple[float, bytes | None]]:
     """The first requests to `path` meet these faults; gives when each came, and its body."""
     came: list[tuple[float, bytes | None]] = []
     left = list(faults)
 
     def meet(route: Route) -> None:
+        if route.request.method != method:
+            route.fallback()
+            return
         came.append((time.monotonic(), route.request.post_data_buffer))
         if left:
             left.pop(0)(route)
@@ -40,6 +45,10 @@ def refusing(stage: Stage, path: str, *faults: Callable[[Route], None]) -> list[
 
     stage.page.route(f"**{path}", meet)
     return came
+
+
+def silent(route: Route) -> None:
+    route.abort("connectionreset")
 
 
 def busy(status: int, after: str | None = None) -> Callable[[Route], None]:
@@ -53,7 +62,6 @@ def give(stage: Stage) -> None:
 
 
 def test_a_part_is_sent_again_when_the_server_says_so(stage: Stage) -> None:
-    silent: Callable[[Route], None] = lambda route: route.abort("connectionreset")  # noqa: E731
     asked = refusing(stage, "/v1/blocks/missing", busy(503))
     sent = refusing(stage, "/v1/blocks", busy(429, "2"), silent)
     give(stage)
@@ -64,6 +72,19 @@ def test_a_part_is_sent_again_when_the_server_says_so(stage: Stage) -> None:
     assert second - first >= 2
     assert third > second
     assert len(asked) >= 2
+
+
+def test_a_commit_is_sent_again_when_the_server_says_so(stage: Stage) -> None:
+    commits = refusing(stage, "/v1/vaults/mine", busy(503, "2"), silent, method="PUT")
+    sent = refusing(stage, "/v1/blocks")
+    give(stage)
+    expect(stage.page.get_by_role("heading", name=re.compile("Sealed and stored"))).to_be_visible()
+    (first, body), (second, _), (third, _) = commits
+    assert body is not None
+    assert {again for _, again in commits} == {body}
+    assert second - first >= 2
+    assert third > second
+    assert len({part for _, part in sent}) == len(sent)  # and no part with it
 
 
 def test_one_that_wants_an_hour_is_a_failure_that_can_be_tried_again(stage: Stage) -> None:

@@ -184,3 +184,17 @@ def test_who_checked_against_what_is_said_and_money_is_written_for_people(stage:
     evidence = page.get_by_label("Raw evidence").first
     expect(evidence).to_contain_text(f'"amount": "68000000000" = 68.00 {symbol}')
     expect(evidence).to_contain_text('"records": 12,')
+
+
+def test_an_amount_beyond_what_a_chain_can_pay_stays_as_it_came(stage: Stage) -> None:
+    report = answers.verification()
+    report["sentences"][0]["evidence"] |= {"amount": "9" * 20, "fee": "1000000000"}
+    report["sentences"][0]["finding"] = f"It paid {'9' * 20} UNITs."
+    page = lying(stage, report)
+    stage.open(f"/verify/{JOB}")
+    expect(page.get_by_text(f"It paid {'9' * 20} UNITs.")).to_be_visible()
+    page.get_by_text("Evidence, and how to check it").first.click()
+    evidence = page.get_by_label("Raw evidence").first
+    expect(evidence).to_contain_text(f'"amount": "{"9" * 20}"')
+    expect(evidence).not_to_contain_text(f'"{"9" * 20}" =')
+    expect(evidence).to_contain_text(f'"fee": "1000000000" = 1.00 {answers.WORLD["currency"]["symbol"]}')

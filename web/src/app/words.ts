@@ -52,9 +52,22 @@ export function short(hex: string, ends = 6): string {
   return hex.length <= 2 * ends + 3 ? hex : `${hex.slice(0, ends)}…${hex.slice(-4)}`;
 }
 
-/** UNITs as people write them: `12.50`, `0.000125`; at least two places where the token has them. Never rounded. */
+/**
+ * UNITs as people write them: `12.50`, `0.000125`; at least two places where the token has them. Never rounded. A
+ * question mark where a server tells of more than a chain can pay.
+ */
 export function money(units: Units | bigint, places: number): string {
-  return formatUnits(units, places, "en-GB");
+  return moneyIn(units, places) ?? "?";
+}
+
+/** `money`, or undefined of what is no amount. */
+export function moneyIn(units: Units | bigint, places: number): string | undefined {
+  try {
+    return formatUnits(units, places, "en-GB");
+  } catch (thrown) {
+    if (!(thrown instanceof InvalidInput)) throw thrown;
+    return undefined;
+  }
 }
 
 /** The UNITs that a decimal text means, or a sentence on why it means none that terms can name. */

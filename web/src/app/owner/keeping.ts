@@ -5,6 +5,8 @@
  * Other tabs write here too, so whatever is written is decided on inside the transaction that writes it.
  */
 
+import { Problem } from "../../api/problem.ts";
+
 const NAME = "allod";
 const STORE = "device";
 const KEY = "owner";
@@ -18,6 +20,31 @@ export interface Kept {
   /** The number of the newest head that this device saw. */
   readonly sequence: number;
 }
+
+export const GONE = (): Problem =>
+  Problem.local(
+    "not-found",
+    "The vault is not on this device any more: another tab removed it.",
+    "Restore it with your 24 words, or with a saved key file.",
+  );
+export const ANOTHER = (): Problem =>
+  Problem.local(
+    "conflict",
+    "This device keeps another vault, and a device keeps one.",
+    "Remove that one from this device first; its words or a saved key file bring it back.",
+  );
+export const OTHER_ACCOUNT = (): Problem =>
+  Problem.local(
+    "conflict",
+    "This device's vault signs with another account.",
+    "If that account is in a wallet, choose the wallet above. If that vault is another one, remove it from this device first.",
+  );
+const SILENT = (): Problem =>
+  Problem.local(
+    "unavailable",
+    "This browser does not say what it keeps, so it is not known whether your vault is here.",
+    "Try again; if that does not help, close the other tabs of this page, or restart the browser.",
+  );
 
 function open(): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
@@ -49,8 +76,11 @@ async function run<T>(
   }
 }
 
+/** What is kept; a `Problem` where the browser does not say, which is never taken for nothing. */
 export async function readKept(): Promise<Kept | undefined> {
-  return await run("readonly", (_, before) => before);
+  return await run("readonly", (_, before) => before).catch(() => {
+    throw SILENT();
+  });
 }
 
 /** The vault and the account that a key file names in the clear; undefined of bytes that are no key file. */

@@ -16,7 +16,7 @@ import type { Proposal } from "../stores/offer.svelte.ts";
 import { world } from "../stores/world.svelte.ts";
 import type { Plan } from "../stores/sheet.svelte.ts";
 import type { Published } from "./drafting.ts";
-import { forget, keep, type Kept, namesOf, readKept, update } from "./keeping.ts";
+import { ANOTHER, forget, GONE, keep, type Kept, namesOf, OTHER_ACCOUNT, readKept, update } from "./keeping.ts";
 import type { Licence } from "./licence.ts";
 import type { Owned } from "./owned.ts";
 import { accepted, pinsOf } from "./pins.ts";
@@ -59,24 +59,6 @@ export interface Open {
 }
 
 const CLOSED = (): Problem => Problem.local("denied", "Your vault is locked.", "Unlock it with your passphrase.");
-const GONE = (): Problem =>
-  Problem.local(
-    "not-found",
-    "The vault is not on this device any more: another tab removed it.",
-    "Restore it with your 24 words, or with a saved key file.",
-  );
-const ANOTHER = (): Problem =>
-  Problem.local(
-    "conflict",
-    "This device keeps another vault, and a device keeps one.",
-    "Remove that one from this device first; its words or a saved key file bring it back.",
-  );
-const SILENT = (): Problem =>
-  Problem.local(
-    "unavailable",
-    "This browser does not say what it keeps, so it is not known whether your vault is here.",
-    "Try again; if that does not help, close the other tabs of this page, or restart the browser.",
-  );
 type Say = (words: string) => void;
 
 class Owner {
@@ -120,9 +102,7 @@ class Owner {
   }
 
   async #look(): Promise<Kept | undefined> {
-    const kept = await readKept().catch(() => {
-      throw SILENT();
-    });
+    const kept = await readKept();
     const names = kept === undefined ? NOBODY : (await import("./opening.ts")).facts(kept);
     ({ account: this.account, vaultId: this.vaultId } = names);
     this.usesWallet = kept?.wallet !== undefined;
@@ -151,7 +131,8 @@ class Owner {
 
   /** Once the session is over; a wallet asks its owner, and once only. */
   async signInAgain(): Promise<void> {
-    this.#signing ??= this.#signIn(this.#opened.signer, await world.need()).finally(() => (this.#signing = undefined));
+    const sign = async (): Promise<void> => this.#signIn(this.#opened.signer, await world.need());
+    this.#signing ??= sign().finally(() => (this.#signing = undefined));
     await this.#signing;
     this.ended = false;
   }
@@ -196,7 +177,7 @@ class Owner {
     return await recall(words, signer, async (found) => {
       const kept = await readKept();
       const names = kept === undefined ? undefined : namesOf(kept);
-      if (names !== undefined && names.address !== found.address) throw ANOTHER();
+      if (names !== undefined && names.address !== found.address) throw OTHER_ACCOUNT();
       const now = await world.need();
       await this.#leaving;
       this.session = await signIn(found, now);

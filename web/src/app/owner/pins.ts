@@ -18,7 +18,7 @@ export function accepted(pins: string, now: World): string {
   const told = pinsOf(now);
   if (pins === told || (pins.split(" ").length === WITHOUT_MONEY && told.startsWith(`${pins} `))) return told;
   throw Problem.local(
-    "refused",
+    "another-server",
     "This server names another chain, other contracts, another currency or other keepers than when this device came to your vault.",
     "Ask who operates it why. To accept the new ones, remove the vault from this device and restore it with your words.",
   );

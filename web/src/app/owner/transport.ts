@@ -79,7 +79,8 @@ export function transportOf(account: Hex): Transport {
       const proof = toHex(await prove(fromHex(account, 20)));
       const body = { head: head.toString(), previous: previous?.toString() ?? null, proof };
       try {
-        await translated(send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) }), undefined, true);
+        const put = (): Promise<Response> => send("PUT", "/v1/vaults/mine", { body, ...withSignal(signal) });
+        await translated(untilAnswered(put, signal), undefined, true);
       } catch (thrown) {
         if (!(thrown instanceof Problem)) throw thrown;
         const document = thrown.document;
