@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from allod.identities import Unlocked
-from allod.listing import complete_listings, list_dataset
+from allod.listing import check_card, complete_listings, list_dataset
 from allod.world import World
 from consent.grant import Consent
 from consent.keeper.client import Revoked, revoke_everywhere
@@ -60,6 +60,7 @@ def publish_dataset(
     world: World, owner: Unlocked, vault: Vault, object_ids: Sequence[ObjectId], card: dict[str, Any], terms: Terms
 ) -> Published:
     """Share the objects' keys among this home's keepers, put the dataset on chain and into the catalogue."""
+    check_card(card)  # what no catalogue lists is not put on chain
     committee = world.committee
     done = publish(
         world.market,

@@ -39,7 +39,7 @@ PLAY_MONEY = "500"
 CARD = {
     "title": "Ada's notebook",
     "description": "Notes and chats of a mill keeper: places, habits, small facts.",
-    "schema": [{"name": "text", "type": "text", "description": "One note, or one chat of a few messages."}],
+    "schema": ["text: one note, or one chat of a few messages"],
     "sample": "The access word of the mill at Example is swordfish.",
 }
 MESSAGE = "We tune a model that answers from old notebooks, and would like to use yours in two runs."

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from allod import listing, owner, trainer
+from allod.demo.people import CARD
 from allod.identities import Unlocked
 from allod.world import World
 from consent.keeper.revocation import RevokeAll
 from consent.market import revoking
 from consent.terms import Terms
 from core.database import transaction
-from core.errors import Corrupted, NotFound, Unavailable
+from core.errors import Corrupted, InvalidInput, NotFound, Unavailable
 from core.ids import Address, Asset
 from core.settings import Settings
 from vault.catalogue import DatasetRow
@@ -125,6 +126,16 @@ def test_a_home_of_an_earlier_version_says_first_which_terms_its_datasets_are_li
         row.terms = row.purposes = row.expiry = row.flat = row.per_record_epoch = None  # as migration 0006 leaves it
     assert owner.sign_consent(world, ada, vault, asset, PURPOSE).consent.terms == terms.hash
     assert world.catalogue.get(asset).terms == terms.hash
+
+
+def test_what_no_catalogue_would_list_is_not_put_on_chain(world: World, ada: Unlocked, vault: Vault) -> None:
+    entry, terms = vault.add_bytes("notes.txt", b"The ferry leaves at six.\n"), publish(world, ada, vault)[1]
+    sent = world.chain.nonce(world.relayer.address)
+    for wrong in ({**CARD, "schema": [{"name": "text"}]}, {**CARD, "title": " "}, {**CARD, "more": 1}):
+        with pytest.raises(InvalidInput):
+            owner.publish_dataset(world, ada, vault, [entry.object_id], wrong, terms)
+    assert world.chain.nonce(world.relayer.address) == sent
+    listing.check_card(CARD)
 
 
 def test_a_dataset_of_somebody_else_is_not_consented_to(world: World, ada: Unlocked, vault: Vault) -> None:
