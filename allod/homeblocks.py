@@ -28,6 +28,9 @@ class HomeBlocks:
         self._guard = threading.Lock()
         self._put: set[Cid] = set()
 
+    def room(self) -> memoryview | None:
+        return self._store.room()
+
     def add(self, codec: int, data: Data) -> Cid:
         self._store.begin()  # no sweep from here on until it is flushed
         return self._note(self._store.add(codec, data))

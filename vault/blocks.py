@@ -23,6 +23,11 @@ Data = bytes | bytearray | memoryview
 class BlockStore(Protocol):
     """Blocks by CID. All methods may be called from several threads at once."""
 
+    def room(self) -> memoryview | None:
+        """Memory for one segment: given to `add`, whole or its beginning, it is the store's, which then copies nothing.
+        None where it copies in any case."""
+        ...
+
     def add(self, codec: int, data: Data) -> Cid:
         """Store a block under the CID computed here, once; the caller may reuse `data`'s memory afterwards."""
         ...
@@ -101,6 +106,9 @@ class MemoryBlocks:
     def __init__(self) -> None:
         self._blocks: dict[Cid, bytes] = {}
         self._lock = threading.Lock()
+
+    def room(self) -> None:
+        """It copies what it is given."""
 
     def add(self, codec: int, data: Data) -> Cid:
         check_size(data)

@@ -70,6 +70,9 @@ class CarStore:
         self._seen: dict[int, int] = {}  # the segment files when the index was opened
         self._index = self._open_index()
 
+    def room(self) -> None:
+        """Blocks are gathered in the order of the file, which takes a copy."""
+
     def add(self, codec: int, data: Data) -> Cid:
         check_size(data)
         cid = Cid.of(codec, data)

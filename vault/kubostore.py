@@ -19,17 +19,17 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from core.errors import AllodError, Conflict, Corrupted, Unavailable
 from core.files import Lock
+from vault.arena import Arena
 from vault.blocklist import FULL
 from vault.blocks import MAX_BLOCK, Data, absent, check_size, verify_block
 from vault.car import Car
 from vault.cid import Cid
 from vault.ipfs import NEWEST, OLDEST, PATIENCE, TIMEOUT, Kubo
 from vault.pinnedlists import PinnedLists, read_back
-from vault.segments import SEGMENT
 from vault.wire import Away, KuboError, Stream
 
 BATCH = 32 << 20  # bytes sent to the node at once
@@ -60,29 +60,33 @@ class KuboStore:
         # Held by callers, also while they wait for a batch to land; workers never take it.
         self._mutex = threading.RLock()
         self._lists = PinnedLists(self._kubo)
-        self._memory = _Memory()
+        self._arena = Arena()
         self._buffer: dict[Cid, Data] = {}
         self._size = 0
         self._flights: deque[tuple[dict[Cid, Data], Future[Cid]]] = deque()
         self._arrived: set[Cid] = set()  # on the node, and on no list yet
         self._announced: list[Cid] = []  # what keeps them there
         self._workers: ThreadPoolExecutor | None = None
+        self._sweeping: Future[None] | None = None
         self._doomed: set[Cid] = set()
         self._damaged: set[Cid] = set()
         self._writing = self._lost = self._closed = self._met = False
 
     # What every block store does.
 
+    def room(self) -> memoryview:
+        return self._arena.room()
+
     def add(self, codec: int, data: Data) -> Cid:
         check_size(data)
-        kept = self._memory.copy(data)
+        kept = self._arena.keep(data)
         cid = Cid.of(codec, kept)
         self._keep(cid, kept)
         return cid
 
     def put(self, cid: Cid, data: Data) -> None:
         check_size(data)
-        kept = self._memory.copy(data)
+        kept = self._arena.keep(data)
         verify_block(cid, kept)
         self._keep(cid, kept)
 
@@ -163,9 +167,7 @@ class KuboStore:
                 self._lists.strike(self._doomed)
                 self._lists.read_back()
             self._release()
-            # What was put is safe; this only makes room.
-            with contextlib.suppress(AllodError, KuboError), self._kubo.impatient():
-                self._lists.sweep()
+            self._sweeping = self._pool().submit(self._sweep)
 
     def close(self) -> None:
         with self._mutex:
@@ -176,6 +178,7 @@ class KuboStore:
             finally:
                 self._closed = True
                 self._release()
+                self._await_sweep()
                 if self._workers is not None:
                     self._workers.shutdown(cancel_futures=True)
                 self._kubo.close()
@@ -239,6 +242,7 @@ class KuboStore:
     def _begin_reading(self) -> None:
         if self._closed:
             raise Conflict("The block store is closed already.", hint="Open it again.")
+        self._await_sweep()
         if not self._met:
             for note in self.notes():
                 _LOG.warning(note)
@@ -263,10 +267,9 @@ class KuboStore:
     def _keep(self, cid: Cid, data: Data) -> None:
         with self._mutex, self._all_or_nothing():
             self._begin_writing()
+            self._doomed.discard(cid)
             if self._knows(cid) and cid not in self._damaged:
-                return
-            if cid in self._doomed and cid not in self._damaged:
-                self._doomed.discard(cid)
+                self._arena.reuse([data])
                 return
             if len(self._buffer) >= FULL or self._size + len(data) > BATCH:
                 self._ship()
@@ -292,36 +295,47 @@ class KuboStore:
             self._land()
         if len(self._arrived) + len(self._buffer) + sum(len(batch) for batch, _ in self._flights) > FULL:
             self._enlist()
-        if self._workers is None:
-            self._workers = ThreadPoolExecutor(_FLYING, "kubo")
         batch = self._buffer
         self._buffer, self._size = {}, 0
-        self._flights.append((batch, self._workers.submit(self._send, batch)))
+        self._flights.append((batch, self._pool().submit(self._send, batch)))
 
     def _send(self, batch: dict[Cid, Data]) -> Cid:
-        """Bring a batch to the node, which keeps it for the announcement that is returned. In a worker.
-
-        One of its blocks is asked for again: a node that acknowledges and does not store is found out.
-        """
+        """Bring a batch to the node, which keeps it for the announcement that is returned. In a worker."""
         announcement = self._lists.announce(batch)
         self._kubo.send(batch.items())
-        read_back(self._kubo, secrets.choice(list(batch)))
         return announcement
+
+    def _sweep(self) -> None:
+        """What was put is safe; this only makes room. In a worker, for which everybody waits who uses the lists."""
+        with contextlib.suppress(AllodError, KuboError), self._kubo.impatient():
+            self._lists.sweep()
+
+    def _await_sweep(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.result()
+            self._sweeping = None
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(_FLYING, "kubo")
+        return self._workers
 
     def _land(self) -> None:
         batch, future = self._flights[0]
         self._announced.append(future.result())
         self._arrived.update(batch)
         self._flights.popleft()
-        self._memory.reuse(batch.values())
+        self._arena.reuse(batch.values())
 
     def _land_all(self) -> None:
         while self._flights:
             self._land()
 
     def _enlist(self) -> None:
-        """Put all that was sent on a list."""
+        """Put all that was sent on a list. One of the blocks is asked for again before."""
         self._land_all()
+        if self._arrived:
+            read_back(self._kubo, secrets.choice(list(self._arrived)))
         if self._announced:
             self._lists.enlist(self._arrived, self._announced)
         self._arrived, self._announced = set(), []
@@ -358,38 +372,8 @@ class KuboStore:
 
     def _release(self) -> None:
         self._doomed.clear()
-        self._memory.clear()
         self._writing = False
         self._lock.release()
-
-
-class _Memory:
-    """Copies of blocks, those of a segment's size in memory that is used again: to get and to clear new pages costs the
-    system as much as a quarter of sealing."""
-
-    def __init__(self) -> None:
-        self._spare: list[bytearray] = []  # shared by threads, which its methods allow
-
-    def copy(self, data: Data) -> Data:
-        """A copy that is the caller's until it is reused."""
-        source = memoryview(data).cast("B")
-        if not SEGMENT // 2 < len(source) <= SEGMENT:
-            return bytes(source)
-        try:
-            home = self._spare.pop()
-        except IndexError:
-            home = bytearray(SEGMENT)
-        view = memoryview(home)[: len(source)]
-        view[:] = source
-        return view
-
-    def reuse(self, copies: Iterable[Data]) -> None:
-        """Take copies back that nobody reads any more."""
-        self._spare += [cast(bytearray, copy.obj) for copy in copies if isinstance(copy, memoryview)]
-
-    def clear(self) -> None:
-        """Give the memory back."""
-        self._spare.clear()
 
 
 def _failed(what: str, error: KuboError) -> Unavailable:

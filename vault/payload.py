@@ -122,7 +122,7 @@ def seal_into(
         if progress is not None:
             progress(piece.size)
 
-    sealed = _seal(source, key, lambda segment: store.add(RAW, segment), collect)
+    sealed = _seal(source, key, lambda segment: store.add(RAW, segment), collect, store.room)
     root, size = builder.finish()
     if size != sealed.size:
         raise AssertionError("the tree and the ciphertext differ in size")
@@ -255,8 +255,12 @@ def _seal(
     key: SegmentKey,
     work: Callable[[memoryview], _Result],
     done: Callable[[_Piece, _Result], None],
+    room: Callable[[], memoryview | None] = lambda: None,
 ) -> Sealed:
-    """`work` runs on each sealed segment, valid during the call, in a worker thread; `done` in order in this one."""
+    """`work` runs on each sealed segment, in a worker thread; `done` in order in this one.
+
+    A segment lies in what `room` gives, for `work` to keep, or else in memory that is valid during the call.
+    """
     mine = threading.local()  # each worker's own memory, so that it stays in the cache of one processor
 
     def prepare() -> None:
@@ -264,7 +268,8 @@ def _seal(
 
     def run(piece: _Piece) -> _Result:
         plain = piece.read(mine.plain)
-        return work(mine.cipher[: key.seal(piece.index, piece.last, plain, mine.cipher)])
+        cipher = room() or mine.cipher
+        return work(cipher[: key.seal(piece.index, piece.last, plain, cipher)])
 
     flying: deque[tuple[_Piece, Future[_Result]]] = deque()
     total = size = 0

@@ -43,7 +43,8 @@ class PinnedLists:
         self._mine: set[Cid] = set()  # announcements of this store that may be pinned
         self._others: dict[Cid, int] = {}  # those of others, and when they were made
         self._unlisted: set[Cid] = set()  # blocks and lists to be removed
-        self._spent: set[Cid] = set()  # announcements to be removed
+        self._done_with: set[Cid] = set()  # announcements whose blocks are on a list
+        self._spent: set[Cid] = set()  # those that are not pinned any more, to be removed
 
     def look(self) -> None:
         """Take notice of what is pinned now, by whomever."""
@@ -77,7 +78,9 @@ class PinnedLists:
         return root
 
     def enlist(self, cids: Set[Cid], announced: Collection[Cid]) -> None:
-        """Put blocks on a list that are on the node; `announced` is what kept them there."""
+        """Put blocks on a list that are on the node; `announced` is what kept them there, and does until the next
+        call of this or of `sweep`."""
+        self._drop(self._done_with)
         before = self._open if self._open in self.lists else None
         if before is not None and len(self.lists[before] | cids) > FULL:
             before = None
@@ -108,7 +111,9 @@ class PinnedLists:
             read_back(self._kubo, self._open)
 
     def sweep(self) -> None:
-        """Remove from the node's disk what no list holds any more. What fails here falls to its garbage collector."""
+        """Let go of announcements, and remove from the node's disk what no list holds any more. What fails here is left
+        to the next writer and the node's garbage collector."""
+        self._drop(self._done_with)
         dead = []
         if self._unlisted:
             held = {raw(cid) for cid in self.where} | {raw(root) for root in self.lists}
@@ -142,15 +147,17 @@ class PinnedLists:
             self._kubo.unpin([before])
             self._forget(before)
             self._unlisted.add(before)
-        self._drop([keeper, *announced])
+        self._done_with.update([keeper, *announced])
         if entries and (before is None or self._open is None):
             self._open = root
         return True
 
     def _drop(self, announced: Collection[Cid]) -> None:
-        self._kubo.unpin(announced)
-        self._mine.difference_update(announced)
-        self._spent.update(announced)
+        if announced := set(announced):
+            self._kubo.unpin(announced)
+            self._mine -= announced
+            self._done_with -= announced
+            self._spent |= announced
 
     def _take(self, root: Cid, block: bytes) -> None:
         """Learn from a pinned block what it is."""

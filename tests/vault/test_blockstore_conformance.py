@@ -14,6 +14,7 @@ from vault.blocks import MAX_BLOCK, BlockStore, MemoryBlocks
 from vault.carstore import CarStore
 from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
 from vault.kubostore import KuboStore
+from vault.segments import SEGMENT
 
 Made = Callable[[Path], BlockStore]
 STORES: dict[str, Made] = {
@@ -54,6 +55,19 @@ def test_the_memory_given_may_be_used_again_at_once(store: BlockStore) -> None:
     second = store.add(RAW, memory)
     assert store.get(first) == b"first content"
     assert store.get(second) == b"other content"
+
+
+def test_a_segment_may_be_written_where_the_store_keeps_it(store: BlockStore) -> None:
+    wanted = {}
+    for number in [*range(6), *range(3)]:
+        room = store.room() or memoryview(bytearray(SEGMENT))
+        assert len(room) == SEGMENT
+        size = SEGMENT - number
+        room[:size] = bytes([number]) * size
+        wanted[store.add(RAW, room[:size])] = bytes([number]) * size
+    assert {cid: store.get(cid) for cid in wanted} == wanted
+    store.flush()
+    assert {cid: store.get(cid) for cid in wanted} == wanted
 
 
 def test_bytes_that_are_not_the_block_never_enter(store: BlockStore) -> None:

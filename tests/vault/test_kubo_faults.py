@@ -81,6 +81,7 @@ def open_store(node: StandIn, tmp_path: Path) -> Iterator[Open]:
 def stored(store: KuboStore, *contents: bytes) -> list[Cid]:
     cids = [store.add(RAW, content) for content in contents]
     store.flush()
+    store.missing([])  # waits for what a flush leaves to be tidied up
     return cids
 
 
@@ -182,9 +183,26 @@ def test_a_node_that_pins_what_it_does_not_have_is_found_out(node: StandIn, open
 
 @pytest.mark.parametrize("path", ["block/put", "pin/rm"])
 def test_an_acknowledgement_of_another_pin_counts_for_nothing(node: StandIn, open_store: Open, path: str) -> None:
+    stored(store := open_store(), b"old")
     node.script(path, standin.acknowledges_another_pin)
     with pytest.raises(Unavailable, match=r"another (pin|block)"):
-        stored(open_store(), b"new")
+        stored(store, b"new")
+
+
+def test_a_flush_does_not_wait_until_the_node_has_tidied_up(node: StandIn, open_store: Open) -> None:
+    may_go_on = threading.Event()
+
+    def waits(_call: standin._Handler) -> bool:
+        return may_go_on.wait(60)
+
+    node.script("pin/rm", waits)
+    store = open_store()
+    cid = store.add(RAW, b"safe once flushed")
+    store.flush()
+    assert len(node.pins) == 3, "the list and two announcements"
+    may_go_on.set()
+    assert store.get(cid) == b"safe once flushed"
+    assert len(node.pins) == 1, "whoever uses the lists waits"
 
 
 def test_no_redirect_is_followed(node: StandIn, open_store: Open) -> None:
@@ -454,6 +472,31 @@ def test_what_a_failed_flush_announced_is_taken_away_by_the_next_one(node: Stand
     stored(store, b"arrives")
     assert len(node.pins) == 1
     assert len(node.blocks) == 2, "the list and its block"
+
+
+def test_memory_that_was_handed_over_is_used_again_for_what_the_store_has_already(
+    node: StandIn, open_store: Open
+) -> None:
+    store = open_store()
+    for _ in range(3):
+        room = store.room()
+        room[:] = bytes([7]) * len(room)
+        store.add(RAW, room)
+    assert len(store._arena._spare) == 1
+    other = store.room()
+    other[:] = bytes([8]) * len(other)
+    assert store.get(Cid.of(RAW, bytes([7]) * len(room))) == bytes([7]) * len(room)
+
+
+def test_a_damaged_block_that_was_deleted_and_put_again_stays(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    (cid,) = stored(store, b"sound")
+    node.blocks[cid.digest] = b"spoilt"
+    with pytest.raises(Corrupted):
+        store.get(cid)
+    store.delete(cid)
+    assert stored(store, b"sound") == [cid]
+    assert open_store().get(cid) == b"sound"
 
 
 def test_memory_that_is_used_again_holds_nothing_that_somebody_still_reads(

@@ -40,6 +40,9 @@ class Failing:
         if self._left < 0:
             raise OSError(5, "the disk is gone")
 
+    def room(self) -> memoryview | None:
+        return self._blocks.room()
+
     def add(self, codec: int, data: Data) -> Cid:
         self._change()
         return self._blocks.add(codec, data)
