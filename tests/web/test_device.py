@@ -230,6 +230,24 @@ def test_a_vault_removed_in_one_tab_is_gone_from_every_tab(stage: Stage) -> None
     assert stage.kept() is None
 
 
+@pytest.mark.parametrize("what", ["js", "css"])
+def test_a_screen_that_comes_late_has_the_focus_on_its_heading(stage: Stage, what: str) -> None:
+    page = stage.unlock()
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    stage.context.route(f"**/assets/Start-*.{what}", hold)
+    page.get_by_role("button", name="Remove from this device").click()
+    page.get_by_role("dialog").get_by_role("checkbox").check()
+    with page.expect_request(re.compile(rf"/assets/Start-[^/]*[.]{what}$")):
+        page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_text("Fetching this screen").wait_for()
+    late.pop().continue_()
+    expect(page.get_by_role("heading", name="Your data, sealed before it leaves this device")).to_be_focused()
+
+
 DROP = """
 () => new Promise((resolve, reject) => {
   const request = indexedDB.open("allod", 1);
