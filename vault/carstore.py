@@ -152,7 +152,7 @@ class CarStore:
             if self._tail is not None:
                 self._commit()
                 with contextlib.suppress(Unavailable):  # no room to tidy up in; what was put is durable
-                    self._mending(self._compact_if_half_dead)
+                    self._mending(lambda: self._compact(lambda mark: mark.dead > mark.end / 2))
                 self._release()
 
     def compact(self) -> None:
@@ -161,7 +161,7 @@ class CarStore:
             self._own_up()
             self._begin()
             self._commit()
-            self._mending(self._compact)
+            self._mending(lambda: self._compact(lambda mark: mark.dead + mark.notes > 0))
             self._release()
 
     def close(self) -> None:
@@ -418,13 +418,7 @@ class CarStore:
         self._dirty = False
         self._lock.release()
 
-    def _compact(self) -> None:
-        self._remove_segments(lambda mark: mark.dead + mark.notes > 0)
-
-    def _compact_if_half_dead(self) -> None:
-        self._remove_segments(lambda mark: mark.dead > mark.end / 2)
-
-    def _remove_segments(self, chosen: Callable[[Mark], bool]) -> None:
+    def _compact(self, chosen: Callable[[Mark], bool]) -> None:
         """Move the living out of the chosen segments, oldest first, then remove those files."""
         with self._all_or_nothing():
             for number, mark in self._index.marks().items():

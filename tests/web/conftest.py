@@ -39,6 +39,15 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     made.close()
 
 
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page that never meets an error of its own."""
+    made, errors = context.new_page(), list[str]()
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    yield made
+    assert errors == []
+
+
 @pytest.fixture(scope="session")
 def vectors_url() -> Iterator[str]:
     """Where the vector page is."""

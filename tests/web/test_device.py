@@ -30,15 +30,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A page that never meets an error of its own."""
-    made, errors = context.new_page(), list[str]()
-    made.on("pageerror", lambda error: errors.append(str(error)))
-    yield made
-    assert errors == []
-
-
-@pytest.fixture
 def stage(context: BrowserContext, static_url: str) -> Iterator[Stage]:
     """An owner who has files, and whose browser keeps nothing yet."""
     made = Stage(context, static_url, Device("device", {"notes.txt": b"The mill runs again.\n"}))

@@ -24,6 +24,12 @@ def test_the_page_starts_without_an_error_or_a_refusal_of_the_policy(context: Br
     assert [line for line in complaints if "Content Security Policy" in line] == []
 
 
+def test_the_page_has_an_icon_so_that_no_browser_asks_for_another_one() -> None:
+    icon = re.search(r'rel="icon"[^>]*href="/(assets/[^"]+)"', (STATIC / "index.html").read_text("utf-8"))
+    assert icon is not None
+    assert (STATIC / icon[1]).is_file()
+
+
 def test_the_first_route_stays_within_its_budget() -> None:
     """What the page loads before anything is clicked: the entry and all that it imports statically."""
     html = (STATIC / "index.html").read_text("utf-8")

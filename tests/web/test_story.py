@@ -39,15 +39,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A page that never meets an error of its own."""
-    made, errors = context.new_page(), list[str]()
-    made.on("pageerror", lambda error: errors.append(str(error)))
-    yield made
-    assert errors == []
-
-
 def test_from_the_first_run_to_a_revocation_with_reloads_between(page: Page, server: str) -> None:
     words = make_vault(page, server)
     assert len(set(words)) > 12
