@@ -212,6 +212,14 @@ def ask_for(made: Prepared, **changes: Any) -> dict[str, Any]:
     }
 
 
+def approved(owner: Owner, trainer: Person) -> tuple[Prepared, dict[str, Any], Consent, dict[str, Any]]:
+    """A dataset that a trainer asked for, the request, the consent in answer, and the operation that grants it."""
+    made = owner.publish()
+    request = ok(trainer.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
+    consent = owner.consent(made, trainer.account.address)
+    return made, request, consent, ok(owner.post_consent(consent, request["id"]), 202)
+
+
 def fund(world: World, trainer: Person) -> None:
     """Give a trainer play money, for gas and for jobs."""
     faucet(world.chain, world.developer, world.market.currency, trainer.account.address, 10**18, 10**20)

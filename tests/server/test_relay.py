@@ -23,7 +23,7 @@ from consent.market.granting import SignedConsent, take
 from core.database import transaction
 from core.encoding import to_hex
 from core.errors import Refused, Unavailable
-from tests.server.market import Owner, ask_for, fund, key, ok, open_a_job, work
+from tests.server.market import Owner, approved, fund, key, ok, open_a_job, work
 from tests.server.people import Person
 
 
@@ -368,10 +368,7 @@ def test_what_the_contract_refuses_fails_with_its_reason_and_opens_the_request_a
     world: World, ada: Person, tom: Person
 ) -> None:
     owner = Owner(world, ada)
-    made = owner.publish()
-    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
-    consent = owner.consent(made, tom.account.address)
-    accepted = ok(owner.post_consent(consent, request["id"]), 202)
+    made, request, consent, accepted = approved(owner, tom)
     ok(owner.revoke_nonces(consent), 202)
     Relay(world).tell_keepers()
     row = _rows(world, kind="revoke_nonces")[0]

@@ -26,7 +26,7 @@ from consent.typed import revoke_all_digest
 from core.database import transaction
 from core.encoding import from_hex, to_hex
 from core.errors import Conflict, Refused, Unavailable
-from tests.server.market import Owner, ask_for, fund, key, ok, open_a_job, refused, work
+from tests.server.market import Owner, approved, fund, key, ok, open_a_job, refused, work
 from tests.server.people import Person
 
 WALLET = """
@@ -68,10 +68,7 @@ def test_a_grant_that_its_trainer_sent_first_is_granted_and_the_request_stays_an
     world: World, ada: Person, tom: Person
 ) -> None:
     owner = Owner(world, ada)
-    made = owner.publish()
-    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
-    consent = owner.consent(made, tom.account.address)
-    accepted = ok(owner.post_consent(consent, request["id"]), 202)
+    made, request, consent, accepted = approved(owner, tom)
     fund(world, tom)
     [row] = ok(tom.http.get("/v1/consents", params={"role": "trainer"}))["data"]
     own = Relayer(world.chain, tom.account)
@@ -89,10 +86,7 @@ def test_a_grant_that_its_trainer_sent_first_is_granted_and_the_request_stays_an
 
 def test_a_grant_that_was_sent_first_and_revoked_since_failed_for_good(world: World, ada: Person, tom: Person) -> None:
     owner = Owner(world, ada)
-    made = owner.publish()
-    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
-    consent = owner.consent(made, tom.account.address)
-    accepted = ok(owner.post_consent(consent, request["id"]), 202)
+    _, request, consent, accepted = approved(owner, tom)
     fund(world, tom)
     grant(world.market, Relayer(world.chain, tom.account), [SignedConsent(consent, owner.sign(consent))])
     ok(owner.revoke([(consent, tom.account.address)]), 202)
@@ -265,10 +259,7 @@ def test_a_wallet_that_denies_its_signature_on_chain_costs_one_transaction_and_l
     world: World, walleted: tuple[Owner, Contract], tom: Person
 ) -> None:
     owner, wallet = walleted
-    made = owner.publish()
-    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
-    consent = owner.consent(made, tom.account.address)
-    accepted = ok(owner.post_consent(consent, request["id"]), 202)
+    made, request, consent, accepted = approved(owner, tom)
     wallet.transact(world.developer, "shut", True)
     work(world)
     found = owner.operation(accepted)
@@ -300,10 +291,7 @@ def test_a_wallet_that_denies_its_signature_on_chain_costs_one_transaction_and_l
 def denied(world: World, walleted: tuple[Owner, Contract], tom: Person) -> tuple[Consent, Callable[[], str]]:
     """A consent whose grant failed while its signature holds, and how the request that it answered stands."""
     owner, wallet = walleted
-    made = owner.publish()
-    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
-    consent = owner.consent(made, tom.account.address)
-    accepted = ok(owner.post_consent(consent, request["id"]), 202)
+    _, request, consent, accepted = approved(owner, tom)
     wallet.transact(world.developer, "shut", True)
     work(world)
     assert owner.operation(accepted)["state"] == "failed"
@@ -375,10 +363,7 @@ def test_a_wallet_that_remembers_its_signature_gives_one_token(
     world: World, walleted: tuple[Owner, Contract], tom: Person
 ) -> None:
     owner, wallet = walleted
-    made = owner.publish()
-    request = ok(tom.http.post("/v1/requests", json=ask_for(made), headers=key()), 201)
-    consent = owner.consent(made, tom.account.address)
-    ok(owner.post_consent(consent, request["id"]), 202)
+    made, request, consent, _ = approved(owner, tom)
     wallet.transact(world.developer, "shut", True)
     work(world)
     wallet.transact(world.developer, "shut", False)
