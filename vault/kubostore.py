@@ -311,9 +311,9 @@ class KuboStore:
             self._lists.sweep()
 
     def _await_sweep(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.result()
-            self._sweeping = None
+        sweeping, self._sweeping = self._sweeping, None
+        if sweeping is not None:
+            sweeping.result()
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._workers is None:
