@@ -71,6 +71,15 @@ def test_a_second_one_in_the_same_home_is_told_of_the_first(up: Standing) -> Non
     assert str(up.process.pid) in said["error"]["title"]
 
 
+@pytest.fixture
+def ends_at_hang_up() -> Iterator[None]:
+    """What is started here ends when its terminal is closed, also where these tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("ends_at_hang_up")
 def test_a_supervisor_that_is_killed_leaves_nothing_and_starts_again_and_a_polite_stop_ends_every_part(
     tmp_path: Path,
 ) -> None:

@@ -78,10 +78,15 @@ def open_store(node: StandIn, tmp_path: Path) -> Iterator[Open]:
             store.close()
 
 
+def flushed(store: KuboStore) -> None:
+    """Flush, and wait for what that leaves to be tidied up."""
+    store.flush()
+    store.missing([])
+
+
 def stored(store: KuboStore, *contents: bytes) -> list[Cid]:
     cids = [store.add(RAW, content) for content in contents]
-    store.flush()
-    store.missing([])  # waits for what a flush leaves to be tidied up
+    flushed(store)
     return cids
 
 
@@ -342,7 +347,7 @@ def test_garbage_collection_at_any_moment_takes_nothing_that_is_on_its_way(
     store = open_store()
     new = stored(store, *(b"%d" % number * 1000 for number in range(30)))
     store.delete(new[0])
-    store.flush()
+    flushed(store)
     node.heal()
     node.collect_garbage()
     assert set(store.cids()) == {*old, *new[1:]}
@@ -364,10 +369,10 @@ def test_an_announcement_that_somebody_takes_away_is_noticed(
     if collected:
         node.collect_garbage()
         with pytest.raises(Unavailable, match=r"could not|not found"):
-            store.flush()
+            flushed(store)
         new = []
     else:
-        store.flush()
+        flushed(store)
     assert set(open_store().cids()) == {old, *new}
     node.collect_garbage()
     assert named(node) <= node.blocks.keys()
@@ -379,15 +384,15 @@ def test_what_another_machine_deletes_meanwhile_is_on_no_list_of_ours(node: Stan
     one, two = open_store(lock="here"), open_store(lock="there")
     new = one.add(RAW, b"new")
     two.delete(gone)
-    two.flush()
+    flushed(two)
     node.collect_garbage()
-    one.flush()
+    flushed(one)
     node.collect_garbage()
     assert named(node) <= node.blocks.keys()
     for store in (one, two, open_store()):
         assert store.missing([gone, stays, new]) == [gone]
     assert one.add(RAW, b"gone") == gone
-    one.flush()
+    flushed(one)
     assert open_store().get(gone) == b"gone"
 
 
@@ -529,7 +534,7 @@ def test_what_was_sent_and_is_on_no_list_yet_can_be_read_and_deleted(
     assert not store.has(cids[1])
     store.delete(cids[2])
     store.put(cids[2], b"2" * 1000)
-    store.flush()
+    flushed(store)
     assert set(open_store().cids()) == set(cids) - {cids[1]}
     assert cids[1].digest not in node.blocks
     assert open_store().get(cids[2]) == b"2" * 1000
@@ -575,7 +580,7 @@ def test_a_new_node_in_place_of_the_old_one_gets_all_or_says_so(node: StandIn, o
     store.add(RAW, b"under way")
     node.blocks.clear()
     node.pins.clear()
-    store.flush()  # the list cannot be continued; what is at hand is pinned in a list of its own
+    flushed(store)  # the list cannot be continued; what is at hand is pinned in a list of its own
     assert not store.has(old)
     assert list(map(store.get, store.cids())) == [b"under way"]
 

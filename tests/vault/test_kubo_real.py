@@ -203,6 +203,7 @@ def test_a_node_killed_between_import_and_list_costs_nothing(
         monkeypatch.setattr(PinnedLists, "enlist", enlist)
         sealed = seal_into(io.BytesIO(os.urandom(9 << 20)), DEK, VAULT, OBJECT, store)
         store.flush()
+        store.missing([])  # waits for what that leaves to be tidied up
         monkeypatch.undo()
         collect_garbage(mortal)
         assert ipfs(mortal, "pin", "ls", "--type=recursive", "--quiet").count(b"bafyrei") == 1, "announced no more"
