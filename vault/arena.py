@@ -1,7 +1,7 @@
 """Memory for segments that wait to be sent: sealed where they stay, and the same memory again for those that follow.
 
 To get and to clear new pages costs the system as much as a quarter of sealing, a copy a tenth. What was taken once is
-kept as long as the arena.
+kept as long as the arena. A place holds at least half of what it takes: less is copied out of it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ class Arena:
             return memoryview(_Place(SEGMENT))
 
     def keep(self, data: Data) -> Data:
-        """`data` itself where it lies in a place, which is the arena's from now on; else a copy."""
+        """`data` itself where it fills most of a place, which is the arena's from now on; else a copy."""
         view = memoryview(data).cast("B")
-        if isinstance(view.obj, _Place):
-            return view
+        is_ours = isinstance(view.obj, _Place)
         if not SEGMENT // 2 < len(view) <= SEGMENT:
-            return bytes(view)
+            copy = bytes(view)
+            if is_ours:
+                self.reuse([view])
+            return copy
+        if is_ours:
+            return view
         place = self.room()[: len(view)]
         place[:] = view
         return place

@@ -131,7 +131,8 @@ class Kubo:
             raise InvalidInput("The authorization for kubo is not one line of text.", hint="Such as: Bearer WORD")
         self.address = address
         self._patience, self._timeout = patience, timeout
-        self._hurry = threading.Event()
+        self._thread = threading.local()
+        self._never = threading.Event()
         self._gateway, self._gateway_known = gateway, gateway is not None
         self._gateway_pools = urllib3.PoolManager(maxsize=8, retries=False)
         try:
@@ -152,13 +153,13 @@ class Kubo:
         self._gateway_pools.clear()
 
     @contextmanager
-    def impatient(self) -> Generator[None]:
-        """Within it, no call is tried again."""
-        self._hurry.set()
+    def patient_until(self, event: threading.Event) -> Generator[None]:
+        """Within it, no call of this thread is tried again once `event` is set."""
+        self._thread.event = event
         try:
             yield
         finally:
-            self._hurry.clear()
+            del self._thread.event
 
     def version(self) -> str:
         """What the node says that it is, such as 0.43.0."""
@@ -289,8 +290,9 @@ class Kubo:
         return True
 
     def remove(self, cids: Sequence[Cid]) -> None:
-        """Remove blocks from the node's disk, those that it has and that no pin holds under their raw CIDs."""
-        self._json("block/rm", [str(raw(cid)) for cid in cids], {"force": "true", "quiet": "false"})
+        """Remove blocks from the node's disk, those that it has and that no pin holds under just these CIDs, which kubo
+        looks at while nobody can pin."""
+        self._json("block/rm", [str(cid) for cid in cids], {"force": "true", "quiet": "false"})
 
     def _pin_call(self, path: str, cids: Collection[Cid], options: dict[str, str]) -> None:
         (reply,) = self._json(path, args := [str(cid) for cid in cids], options, count=1)
@@ -327,17 +329,18 @@ class Kubo:
     def _patiently(self, action: Callable[[], _Result]) -> _Result:
         """`action`, again while the node is away, and a few times where it reports an error that may pass."""
         give_up, pause, errors = time.monotonic() + self._patience, 0.05, 0
+        enough: threading.Event = getattr(self._thread, "event", self._never)
         while True:
             try:
                 return action()
             except Away as error:
-                if time.monotonic() + pause >= give_up or self._hurry.is_set():
+                if time.monotonic() + pause >= give_up or enough.is_set():
                     raise self._away(error) from None
             except KuboError as error:
                 errors += 1
                 if error.means_absent or errors == _TRIES:
                     raise
-            self._hurry.wait(pause)
+            enough.wait(pause)
             pause = min(2 * pause, 2.0)
 
     @contextmanager

@@ -70,6 +70,8 @@ class KuboStore:
         self._sweeping: Future[None] | None = None
         self._doomed: set[Cid] = set()
         self._damaged: set[Cid] = set()
+        self._given_up, self._at_once = threading.Event(), threading.Event()
+        self._at_once.set()
         self._writing = self._lost = self._closed = self._met = False
 
     # What every block store does.
@@ -167,7 +169,8 @@ class KuboStore:
                 self._lists.strike(self._doomed)
                 self._lists.read_back()
             self._release()
-            self._sweeping = self._pool().submit(self._sweep)
+            with contextlib.suppress(RuntimeError):  # Python itself is ending, and starts no thread
+                self._sweeping = self._pool().submit(self._sweep)
 
     def close(self) -> None:
         with self._mutex:
@@ -178,10 +181,12 @@ class KuboStore:
             finally:
                 self._closed = True
                 self._release()
-                self._await_sweep()
-                if self._workers is not None:
-                    self._workers.shutdown(cancel_futures=True)
-                self._kubo.close()
+                try:
+                    self._await_sweep()
+                finally:
+                    if self._workers is not None:
+                        self._workers.shutdown(cancel_futures=True)
+                    self._kubo.close()
 
     def __enter__(self) -> Self:
         return self
@@ -253,8 +258,10 @@ class KuboStore:
         return next((b[cid] for b in (self._buffer, *(batch for batch, _ in self._flights)) if cid in b), None)
 
     def _knows(self, cid: Cid) -> bool:
-        listed = cid in self._lists.where and cid not in self._doomed
-        return listed or cid in self._arrived or self._unsent(cid) is not None
+        return (cid in self._lists.where and cid not in self._doomed) or self._is_under_way(cid)
+
+    def _is_under_way(self, cid: Cid) -> bool:
+        return cid in self._arrived or self._unsent(cid) is not None
 
     def _refresh(self) -> None:
         try:
@@ -268,14 +275,13 @@ class KuboStore:
         with self._mutex, self._all_or_nothing():
             self._begin_writing()
             self._doomed.discard(cid)
-            if self._knows(cid) and cid not in self._damaged:
+            if self._is_under_way(cid) or (self._knows(cid) and cid not in self._damaged):
                 self._arena.reuse([data])
                 return
             if len(self._buffer) >= FULL or self._size + len(data) > BATCH:
                 self._ship()
             self._buffer[cid] = data
             self._size += len(data)
-            self._damaged.discard(cid)
 
     def _begin_writing(self) -> None:
         """Take the lock and see what the others wrote, unless this store is writing already."""
@@ -301,19 +307,26 @@ class KuboStore:
 
     def _send(self, batch: dict[Cid, Data]) -> Cid:
         """Bring a batch to the node, which keeps it for the announcement that is returned. In a worker."""
-        announcement = self._lists.announce(batch)
-        self._kubo.send(batch.items())
+        with self._kubo.patient_until(self._given_up):
+            announcement = self._lists.announce(batch)
+            self._kubo.send(batch.items())
         return announcement
 
     def _sweep(self) -> None:
         """What was put is safe; this only makes room. In a worker, for which everybody waits who uses the lists."""
-        with contextlib.suppress(AllodError, KuboError), self._kubo.impatient():
-            self._lists.sweep()
+        try:
+            with self._kubo.patient_until(self._at_once):
+                self._lists.sweep()
+        except (AllodError, KuboError) as error:
+            _LOG.info("What a flush left on kubo could not be tidied up: %s", error)
 
     def _await_sweep(self) -> None:
-        sweeping, self._sweeping = self._sweeping, None
-        if sweeping is not None:
-            sweeping.result()
+        if self._sweeping is not None:
+            try:
+                self._sweeping.result()
+            finally:
+                if self._sweeping.done():  # not where the waiting was interrupted
+                    self._sweeping = None
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._workers is None:
@@ -338,6 +351,7 @@ class KuboStore:
             read_back(self._kubo, secrets.choice(list(self._arrived)))
         if self._announced:
             self._lists.enlist(self._arrived, self._announced)
+        self._damaged -= self._arrived
         self._arrived, self._announced = set(), []
 
     @contextlib.contextmanager
@@ -361,10 +375,11 @@ class KuboStore:
         self._lost = not told and (self._lost or bool(self._buffer or self._flights or self._arrived or self._doomed))
         for _, future in self._flights:
             future.cancel()
-        with self._kubo.impatient():
-            for _, future in self._flights:
-                with contextlib.suppress(Exception, CancelledError):
-                    future.result()
+        self._given_up.set()
+        for _, future in self._flights:
+            with contextlib.suppress(Exception, CancelledError):
+                future.result()
+        self._given_up.clear()
         self._flights.clear()
         self._buffer, self._size = {}, 0
         self._arrived, self._announced = set(), []

@@ -42,7 +42,8 @@ class PinnedLists:
         self._open: Cid | None = None  # the list that grows
         self._mine: set[Cid] = set()  # announcements of this store that may be pinned
         self._others: dict[Cid, int] = {}  # those of others, and when they were made
-        self._unlisted: set[Cid] = set()  # blocks and lists to be removed
+        self._unlisted: set[Cid] = set()  # blocks to be removed
+        self._replaced: set[Cid] = set()  # lists to be removed
         self._done_with: set[Cid] = set()  # announcements whose blocks are on a list
         self._spent: set[Cid] = set()  # those that are not pinned any more, to be removed
 
@@ -114,16 +115,16 @@ class PinnedLists:
         """Let go of announcements, and remove from the node's disk what no list holds any more. What fails here is left
         to the next writer and the node's garbage collector."""
         self._drop(self._done_with)
-        dead = []
-        if self._unlisted:
-            held = {raw(cid) for cid in self.where} | {raw(root) for root in self.lists}
-            dead = [cid for cid in self._unlisted if raw(cid) not in held]
+        unlisted, replaced, spent = self._unlisted, self._replaced - self.lists.keys(), self._spent
+        self._unlisted, self._replaced, self._spent = set(), set(), set()
+        blocks = []
+        if unlisted:
+            held = {raw(cid) for cid in self.where}
+            blocks = [cid for cid in unlisted if raw(cid) not in held]
         allowed = _LOOKS // (sum(map(len, self.lists.values())) or 1)
-        dead = [cid for cid in dead[:allowed] if cid.codec == RAW or not self._kubo.is_pinned(cid)]
-        if len(self._spent) <= _FEW:
-            dead = [*dead, *self._spent][:allowed]
-        self._unlisted.clear()
-        self._spent.clear()
+        # Lists hold blocks under raw CIDs, others may under their own; lists are pinned under their own alone.
+        dead = [raw(cid) for cid in blocks[:allowed] if cid.codec == RAW or not self._kubo.is_pinned(cid)]
+        dead = [*dead, *replaced, *(spent if len(spent) <= _FEW else ())][:allowed]
         for start in range(0, len(dead), _REMOVALS):
             self._kubo.remove(dead[start : start + _REMOVALS])
 
@@ -146,7 +147,7 @@ class PinnedLists:
         if before is not None and root != before:
             self._kubo.unpin([before])
             self._forget(before)
-            self._unlisted.add(before)
+            self._replaced.add(before)
         self._done_with.update([keeper, *announced])
         if entries and (before is None or self._open is None):
             self._open = root

@@ -91,6 +91,15 @@ class StandIn:
         pins = [root for root in self.pins if root.digest in self.blocks]
         return {digest for root in pins for digest in self.below(root, look=False)}
 
+    def held(self) -> set[Cid]:
+        """What is pinned and what those nodes link, under just the CIDs that say so: kubo does not remove these."""
+        held = set(self.pins)
+        for root in self.pins:
+            if root.codec == DAG_CBOR and root.digest in self.blocks:
+                for members in decode_cbor(self.blocks[root.digest]).values():
+                    held |= {Cid.parse(link.cid) for link in (members if isinstance(members, list) else ())}
+        return held
+
     def collect_garbage(self) -> None:
         kept = self.pinned()
         self.blocks = {digest: data for digest, data in self.blocks.items() if digest in kept}
@@ -203,7 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.chunked([out.getvalue()[at : at + 4096] for at in range(0, out.tell(), 4096)], "application/vnd.ipld.car")
 
     def pin_ls(self) -> None:
-        if self.args:
+        if self.args and self.args[0] in self.node.held():
+            self.say({"Keys": {str(self.args[0]): {"Type": "recursive", "Name": ""}}})
+        elif self.args:
             self.fail(f"path '{self.args[0]}' is not pinned")
         else:
             self.say({"Keys": {str(cid): {"Type": "recursive", "Name": ""} for cid in self.node.pins}})
@@ -228,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def block_rm(self) -> None:
         for cid in self.args:
-            if cid.digest not in self.node.pinned():
+            if cid not in self.node.held():
                 self.node.blocks.pop(cid.digest, None)
         self.say({"Hash": str(self.args[0])})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from _pytest.mark.structures import ParameterSet
 
 from core.encoding import decode_cbor, encode_cbor
 from core.errors import AllodError, Busy, Conflict, Corrupted, InvalidInput, NotFound, Unavailable
+from core.ids import ObjectId, VaultId
 from tests.vault import standin
 from tests.vault.standin import Fault, StandIn, stand_in
 from vault.blocklist import decode_announcement, decode_list, encode_announcement, encode_list
@@ -20,7 +22,9 @@ from vault.blocks import MAX_BLOCK
 from vault.cid import DAG_CBOR, DAG_PB, RAW, Cid
 from vault.ipfs import Kubo
 from vault.kubostore import KuboStore
+from vault.payload import seal_into
 
+VAULT, OBJECT = VaultId(bytes(32)), ObjectId(bytes(32))
 Open = Callable[..., KuboStore]
 
 PASSING = [
@@ -502,6 +506,69 @@ def test_a_damaged_block_that_was_deleted_and_put_again_stays(node: StandIn, ope
     store.delete(cid)
     assert stored(store, b"sound") == [cid]
     assert open_store().get(cid) == b"sound"
+
+
+def test_small_blocks_hold_little_memory_also_where_they_were_sealed_in_a_place(
+    node: StandIn, open_store: Open
+) -> None:
+    store = open_store()
+    for number in range(100):
+        seal_into(io.BytesIO(b"%d" % number * 10), bytes([number]) * 32, VAULT, OBJECT, store)
+    kept = [data.obj if isinstance(data, memoryview) else data for data in store._buffer.values()]
+    assert sum(map(len, kept)) < 100_000
+    assert len(store._arena._spare) <= 4
+
+
+def test_a_good_copy_of_a_damaged_block_is_not_forgotten_with_a_flush_that_failed(
+    node: StandIn, open_store: Open
+) -> None:
+    store = open_store()
+    (cid,) = stored(store, b"sound")
+    node.blocks[cid.digest] = b"spoilt"
+    with pytest.raises(Corrupted):
+        store.get(cid)
+    store.add(RAW, b"sound")
+    node.script("dag/import", standin.says_503)
+    with hurried(store), pytest.raises(Unavailable):
+        store.flush()
+    node.heal()
+    assert stored(store, b"sound") == [cid]
+    assert store.get(cid) == b"sound"
+
+
+def test_tidying_up_does_not_remove_a_list_that_somebody_pinned_again(node: StandIn, open_store: Open) -> None:
+    one, two = open_store(), open_store()
+    (stays,) = stored(one, b"stays")
+    (before,) = node.pins
+    goes = one.add(RAW, b"goes")
+
+    def meanwhile(_call: standin._Handler) -> bool:
+        node.heal()
+        two.delete(goes)
+        flushed(two)
+        return True
+
+    node.script("block/rm", meanwhile)
+    flushed(one)
+    assert before in node.pins, "the list is what it was"
+    assert open_store().get(stays) == b"stays"
+
+
+def test_patience_is_that_of_whoever_asks(node: StandIn, open_store: Open) -> None:
+    store = open_store()
+    store.add(RAW, b"new")
+    tidying, may_go_on = threading.Event(), threading.Event()
+
+    def waits(_call: standin._Handler) -> bool:
+        tidying.set()
+        return may_go_on.wait(60)
+
+    node.script("pin/rm", waits)
+    node.script("version", standin.says_503, times=2)
+    store.flush()
+    assert tidying.wait(60)
+    assert store.version() == "0.43.0"
+    may_go_on.set()
 
 
 def test_memory_that_is_used_again_holds_nothing_that_somebody_still_reads(

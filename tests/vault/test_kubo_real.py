@@ -105,6 +105,20 @@ def test_what_was_deleted_leaves_the_nodes_disk_and_other_peoples_pins_stay(kubo
     ipfs(kubo, "pin", "rm", str(sealed.payload), theirs)
 
 
+def test_kubo_itself_removes_no_list_that_is_pinned(kubo: KuboNode, store: KuboStore) -> None:
+    store.add(RAW, os.urandom(40))
+    store.flush()
+    store.missing([])
+    (root,) = store._lists.lists
+    store._kubo.remove([root])
+    assert store._kubo.block(root)
+    store.add(RAW, os.urandom(40))
+    store.flush()
+    store.missing([])
+    assert root not in store._lists.lists
+    assert str(Cid(RAW, root.digest)) not in ipfs(kubo, "refs", "local").decode().split(), "it was replaced"
+
+
 def test_a_segment_of_the_embedded_store_is_a_car_that_kubo_imports(kubo: KuboNode, tmp_path: Path) -> None:
     with CarStore(tmp_path / "blocks") as embedded:
         sealed = seal_into(io.BytesIO(os.urandom(5 << 20)), DEK, VAULT, OBJECT, embedded)
