@@ -28,6 +28,7 @@ from vault.blocklist import raw
 from vault.blocks import MAX_BLOCK, Data, verify_block
 from vault.car import encode_frame, encode_header
 from vault.cid import DAG_CBOR, Cid
+from vault.gateway import gateway_url
 from vault.wire import Away, KuboError, Upload, printable, read_chunks
 
 OLDEST, NEWEST = (0, 40), (0, 43)  # versions between which the suite passes
@@ -42,8 +43,6 @@ _AWAY = {408, 429, 502, 503, 504}
 _BYTES = ("application/vnd.ipld.", "application/octet-stream", "text/plain")
 _JSON = ("application/json",)
 _GATEWAY_TIMEOUT = 10.0
-_HOST = re.compile(r"(?P<host>/(ip4|ip6|dns|dns4|dns6)/(?P<name>[^/]+))/tcp/")
-_TCP = re.compile(r"(?P<host>/(ip4|ip6|dns|dns4|dns6)/[^/]+)/tcp/(?P<port>\d{1,5})(/http)?")
 
 _Result = TypeVar("_Result")
 
@@ -209,7 +208,7 @@ class Kubo:
             self._gateway_known = True
             with suppress(KuboError, Unavailable):
                 (reply,) = self._json("config", ["Addresses.Gateway"], {}, count=1)
-                self._gateway = _gateway_url(reply.get("Value"), self.address)
+                self._gateway = gateway_url(reply.get("Value"), self.address)
         return self._gateway
 
     def _from_gateway(self, gateway: str, cid: Cid) -> bytes:
@@ -440,14 +439,3 @@ class Kubo:
             f"kubo at {self.address} does not answer ({why}); it was tried for {self._patience:.0f} s.",
             hint="Start it (`ipfs daemon`) and do it again, or correct ALLOD_KUBO. Nothing that was stored is lost.",
         )
-
-
-def _gateway_url(value: object, address: str) -> str | None:
-    """The gateway's URL by the node's configuration, where it is on the host that we know the node by."""
-    host = _HOST.match(address)
-    for text in value if isinstance(value, list) else [value]:
-        found = _TCP.fullmatch(text) if isinstance(text, str) else None
-        if found and host and found["port"] != "0" and found["host"] in (host["host"], "/ip4/0.0.0.0", "/ip6/::"):
-            name = host["name"]
-            return f"http://[{name}]:{found['port']}" if ":" in name else f"http://{name}:{found['port']}"
-    return None

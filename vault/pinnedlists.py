@@ -80,7 +80,7 @@ class PinnedLists:
 
     def enlist(self, cids: Set[Cid], announced: Collection[Cid]) -> None:
         """Put blocks on a list that are on the node; `announced` is what kept them there, and does until the next
-        call of this or of `sweep`."""
+        call of this, of `begin` or of `sweep`."""
         self._drop(self._done_with)
         before = self._open if self._open in self.lists else None
         if before is not None and len(self.lists[before] | cids) > FULL:

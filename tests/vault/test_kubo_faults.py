@@ -94,6 +94,15 @@ def stored(store: KuboStore, *contents: bytes) -> list[Cid]:
     return cids
 
 
+def damaged(node: StandIn, store: KuboStore) -> Cid:
+    """A block, b"sound", that the node spoilt, which was seen."""
+    (cid,) = stored(store, b"sound")
+    node.blocks[cid.digest] = b"spoilt"
+    with pytest.raises(Corrupted):
+        store.get(cid)
+    return cid
+
+
 @contextlib.contextmanager
 def hurried(store: KuboStore) -> Iterator[None]:
     """Within it, the store does not wait for a node that is away."""
@@ -164,10 +173,7 @@ def test_another_block_than_asked_for_is_never_given_out(node: StandIn, open_sto
 
 def test_a_block_that_the_node_damaged_can_be_put_again(node: StandIn, open_store: Open) -> None:
     store = open_store()
-    (cid,) = stored(store, b"sound")
-    node.blocks[cid.digest] = b"rotten"
-    with pytest.raises(Corrupted):
-        store.get(cid)
+    cid = damaged(node, store)
     store.put(cid, b"sound")
     store.flush()
     assert store.get(cid) == b"sound"
@@ -499,10 +505,7 @@ def test_memory_that_was_handed_over_is_used_again_for_what_the_store_has_alread
 
 def test_a_damaged_block_that_was_deleted_and_put_again_stays(node: StandIn, open_store: Open) -> None:
     store = open_store()
-    (cid,) = stored(store, b"sound")
-    node.blocks[cid.digest] = b"spoilt"
-    with pytest.raises(Corrupted):
-        store.get(cid)
+    cid = damaged(node, store)
     store.delete(cid)
     assert stored(store, b"sound") == [cid]
     assert open_store().get(cid) == b"sound"
@@ -523,10 +526,7 @@ def test_a_good_copy_of_a_damaged_block_is_not_forgotten_with_a_flush_that_faile
     node: StandIn, open_store: Open
 ) -> None:
     store = open_store()
-    (cid,) = stored(store, b"sound")
-    node.blocks[cid.digest] = b"spoilt"
-    with pytest.raises(Corrupted):
-        store.get(cid)
+    cid = damaged(node, store)
     store.add(RAW, b"sound")
     node.script("dag/import", standin.says_503)
     with hurried(store), pytest.raises(Unavailable):
